@@ -1,0 +1,202 @@
+// The dashboard's decisions about one run (DESIGN section 3), without I/O and without a clock.
+// `RunKnowledge` is what it knows; `hear` takes an agent's word in; `due` says what has to be done now. The loops carry events in and effects
+// out and decide nothing themselves. Each rule names its switch in `shared/model`. Change a rule only after running that search.
+
+/// Why a run is to end before or while it runs.
+public typealias EndCause = ControlMessage.Cause
+
+/// What the dashboard knows of one run.
+public struct RunKnowledge: Sendable, Equatable {
+  // Kept in the store.
+  public var state: RunState
+  /// Somebody asked for its end, or its time to start has passed.
+  public var wantsEnd: EndCause?
+  /// Its agent has said at least once that it has it.
+  public var reported: Bool
+  /// The journal changed while it may have been taken: a matter of the new journal.
+  public var closing: Bool
+  // Forgotten with the process.
+  /// Marked by this process and not yet handed to the send script.
+  public var markedHere: Bool
+  /// The agent answered "unknown", and it was not sent since.
+  public var denied: Bool
+  /// A tombstone was written by this process.
+  public var tombstoned: Bool
+
+  public init(
+    state: RunState, wantsEnd: EndCause? = nil, reported: Bool = false, closing: Bool = false, markedHere: Bool = false,
+    denied: Bool = false, tombstoned: Bool = false
+  ) {
+    self.state = state
+    self.wantsEnd = wantsEnd
+    self.reported = reported
+    self.closing = closing
+    self.markedHere = markedHere
+    self.denied = denied
+    self.tombstoned = tombstoned
+  }
+
+  public var isOpen: Bool { !state.isVerdict }
+  /// Rule `mark`: an unmarked run was never sent.
+  public var maybeSent: Bool { state != .queued }
+}
+
+/// What an agent says about one attempt.
+public enum AgentWord: Sendable, Equatable {
+  case taken
+  case running
+  case ended(RunState)
+  /// The journal never took it and never will.
+  case tombstone(EndCause)
+  /// Answer to `reconcile`: not in the journal.
+  case unknown
+}
+
+/// What became of an agent's word.
+public enum Hearing: Sendable, Equatable {
+  /// Nothing new, or a denial that only the process remembers.
+  case noted
+  /// The run has a verdict already: refused and counted.
+  case refused
+  /// Rule `tomb`: a tombstone has to stand in Redis before this word may be committed; then hear it again.
+  case tombstoneFirst
+  /// The open state changed.
+  case moved
+  /// The run has its verdict.
+  case ended(RunState)
+}
+
+/// What surrounds a run when `due` is asked.
+public struct RunCircumstances: Sendable {
+  /// The agent holds its lease as far as the dashboard knows.
+  public var agentLives: Bool
+  /// Rule `before`: the send numbers were compared since this process started.
+  public var compared: Bool
+  /// 30 s without a word about it from a living agent, or the agent came with a new incarnation: not yet put to it.
+  public var silent: Bool
+  /// There is room in the agent's window.
+  public var room: Bool
+  public init(agentLives: Bool, compared: Bool, silent: Bool, room: Bool) {
+    self.agentLives = agentLives
+    self.compared = compared
+    self.silent = silent
+    self.room = room
+  }
+}
+
+/// One thing to do about a run. Each is done again until its effect is known.
+public enum RunDuty: Sendable, Equatable {
+  /// Compare the agent's send numbers first.
+  case compare
+  /// Mark it as sent in the store, with the next send number; then `send` is due.
+  case mark
+  /// Run the send script.
+  case send
+  /// Write a tombstone into Redis.
+  case tombstone
+  /// End it in the store alone: it was never sent.
+  case endAlone(RunState)
+  /// Ask the agent to end it.
+  case askToCancel(EndCause)
+  /// Put it to the journal that took the old one's place.
+  case askToClose
+  /// Ask the agent what it knows.
+  case reconcile
+}
+
+extension RunKnowledge {
+  /// Takes an agent's word in. `current` is false when the word comes from a journal that the dashboard no longer takes for the agent's.
+  public mutating func hear(_ word: AgentWord, current: Bool = true) -> Hearing {
+    guard isOpen else { return .refused }
+    switch word {
+    case .taken:
+      let news = !reported || !maybeSent || state == .unknown
+      if state != .running { state = .sent }
+      reported = true
+      denied = false
+      return news ? .moved : .noted
+    case .running:
+      let news = state != .running || !reported
+      state = .running
+      reported = true
+      denied = false
+      return news ? .moved : .noted
+    case .ended(let verdict):
+      if closing && (verdict == .cancelled || verdict == .expired) {
+        state = .lost
+        return .ended(.lost)
+      }
+      if verdict.saysNeverStarted && !tombstoned { return .tombstoneFirst }
+      state = verdict
+      return .ended(verdict)
+    case .tombstone(let cause):
+      // Rule `close`: what a changed journal never took may have been started from the old one.
+      if closing {
+        state = .lost
+        return .ended(.lost)
+      }
+      guard tombstoned else { return .tombstoneFirst }
+      let verdict: RunState = (wantsEnd ?? cause) == .expired ? .expired : .cancelled
+      state = verdict
+      return .ended(verdict)
+    case .unknown:
+      guard current, !closing else { return .noted }
+      guard !reported else {
+        // Rule `reported`: it was there once, so it is not sent again but put to the journal for good.
+        closing = true
+        return .moved
+      }
+      denied = true
+      guard state == .running || state == .unknown else { return .noted }
+      state = .sent
+      return .moved
+    }
+  }
+
+  /// Rule `heed`: the send script found a tombstone: the run is to be cancelled as if the user had asked.
+  public mutating func sendRefused() {
+    markedHere = false
+    denied = false
+    if wantsEnd == nil { wantsEnd = .cancelled }
+  }
+
+  /// The send script was called; whether it was executed may be unknown. From here on only a question tells (rule `ask`).
+  public mutating func wasSent() {
+    markedHere = false
+    denied = false
+  }
+
+  /// Rule `number`: Redis or a hello knows a higher send number than the store: the store is a restored copy.
+  public mutating func storeWasRestored() {
+    if state == .queued { state = .sent }
+  }
+
+  /// The agent speaks with another journal than the one known. Returns true when that made the run a matter of the new journal.
+  public mutating func journalChanged() -> Bool {
+    denied = false
+    guard isOpen, maybeSent, !closing else { return false }
+    closing = true
+    return true
+  }
+
+  /// What has to be done now, or nil.
+  public func due(_ now: RunCircumstances) -> RunDuty? {
+    guard isOpen else { return nil }
+    if let cause = wantsEnd {
+      if !maybeSent && !closing {
+        guard now.compared else { return .compare }
+        return tombstoned ? .endAlone(cause == .expired ? .expired : .cancelled) : .tombstone
+      }
+      if closing { return now.agentLives ? .askToClose : nil }
+      return now.agentLives ? .askToCancel(cause) : nil
+    }
+    guard now.agentLives else { return nil }
+    if closing { return .askToClose }
+    if state == .queued {
+      guard now.room else { return nil }
+      return now.compared ? .mark : .compare
+    }
+    if state == .sent && (markedHere || denied) { return now.compared ? .send : .compare }
+    return now.silent ? .reconcile : nil
+  }
+}

@@ -1,0 +1,87 @@
+// Contiguous acknowledgement (DESIGN section 3, "Acknowledgement"), both ends, for reports and for output frames alike.
+// The sender numbers from 1 in each incarnation and keeps what is not acknowledged; the receiver commits contiguous numbers only.
+
+/// The receiver's memory: the highest contiguous sequence of one incarnation that is committed.
+public struct CommittedSequence: Sendable, Equatable {
+  public var incarnation: Incarnation?
+  public var sequence: UInt64
+
+  public init(incarnation: Incarnation? = nil, sequence: UInt64 = 0) {
+    self.incarnation = incarnation
+    self.sequence = sequence
+  }
+
+  public enum Judgement: Sendable, Equatable {
+    /// Apply the items from this index on; the memory has moved to the last of them.
+    case apply(from: Int)
+    /// All of it is committed already: dropped unread (rule `sequence`).
+    case stale
+    /// Something before it is missing; the sender goes back by itself when no acknowledgement comes.
+    case gap
+  }
+
+  /// Judges a batch of `count` items that begins with `first`, from a sender that still keeps everything from `oldest` on.
+  public mutating func judge(incarnation from: Incarnation, first: UInt64, count: Int, oldest: UInt64) -> Judgement {
+    guard count > 0, first > 0 else { return .stale }
+    let last = first + UInt64(count) - 1
+    if from != incarnation {
+      // A sender unknown here: it begins with the oldest that it keeps, or it is an old one's late message.
+      guard first <= oldest else { return .gap }
+      incarnation = from
+      sequence = last
+      return .apply(from: 0)
+    }
+    guard last > sequence else { return .stale }
+    // What a restored receiver misses below `oldest` is gone for good.
+    let next = max(sequence + 1, oldest)
+    guard first <= next else { return .gap }
+    sequence = last
+    return .apply(from: first < next ? Int(min(next, last + 1) - first) : 0)
+  }
+}
+
+/// The sender's window: items kept until they are acknowledged, in order.
+public struct SendWindow<Item: Sendable>: Sendable {
+  private var items: [Item] = []
+  private var head = 0
+  /// Sequence of the first kept item.
+  public private(set) var oldest: UInt64 = 1
+  /// Sequence of the next item to send (for the first time or again).
+  public private(set) var cursor: UInt64 = 1
+
+  public init() {}
+
+  public var count: Int { items.count - head }
+  /// Sequence that the next appended item gets.
+  public var next: UInt64 { oldest + UInt64(count) }
+  public var unsent: Int { Int(next - cursor) }
+
+  public mutating func append(_ item: Item) { items.append(item) }
+
+  /// Up to `limit` items that are to be sent now, in order, with the first one's sequence.
+  public func pending(limit: Int) -> (first: UInt64, items: ArraySlice<Item>) {
+    let start = head + Int(cursor - oldest)
+    return (cursor, items[start..<min(items.count, start + limit)])
+  }
+
+  /// The first `count` pending items were handed to the stream.
+  public mutating func sent(_ count: Int) { cursor = min(next, cursor + UInt64(count)) }
+
+  /// Everything up to `sequence` is committed. Returns the items that are done with.
+  public mutating func acknowledge(_ sequence: UInt64) -> ArraySlice<Item> {
+    guard sequence >= oldest else { return [] }
+    let done = Int(min(sequence, next - 1) - oldest) + 1
+    let released = items[head..<head + done]
+    head += done
+    oldest += UInt64(done)
+    cursor = max(cursor, oldest)
+    if head > 64 && head * 2 > items.count {
+      items.removeFirst(head)
+      head = 0
+    }
+    return Array(released)[...]
+  }
+
+  /// After a gap, a stall or a reconnect: begin again with the first unacknowledged.
+  public mutating func goBack() { cursor = oldest }
+}
