@@ -64,6 +64,7 @@ CREATE TABLE runs (
   started_at        INTEGER,
   finished_at       INTEGER,
   stop_requested_at INTEGER,
+  start_before      INTEGER,                     -- the task's, for the index below
   output_bytes      INTEGER NOT NULL DEFAULT 0,  -- written by the command, as far as known
   output_stored     INTEGER NOT NULL DEFAULT 0,  -- next offset wanted
   dropped_bytes     INTEGER NOT NULL DEFAULT 0,
@@ -78,6 +79,11 @@ CREATE TABLE runs (
 CREATE INDEX runs_by_agent ON runs (uuid, task);
 CREATE INDEX runs_by_state ON runs (state, task);
 CREATE INDEX runs_open ON runs (uuid, task) WHERE state IN ('queued', 'sent', 'running', 'unknown');
+-- What the loops look for every second; each holds only rows that want attention.
+CREATE INDEX runs_to_end ON runs (uuid, task)
+  WHERE state IN ('queued', 'sent', 'running', 'unknown') AND (wants_end IS NOT NULL OR closing = 1);
+CREATE INDEX runs_unreported ON runs (uuid, task) WHERE state = 'sent' AND reported = 0;
+CREATE INDEX runs_to_start ON runs (start_before) WHERE state IN ('queued', 'sent');
 CREATE INDEX runs_by_project ON runs (project, task);
 CREATE INDEX runs_by_alias ON runs (alias, task) WHERE alias IS NOT NULL;
 
