@@ -1,0 +1,169 @@
+// What everybody may reach of a connection: messages to its owner thread, and what the owner has published.
+// Invariants: the owner is woken only when it sleeps; messages are taken in the order in which they were posted; once finished,
+// a mailbox takes no more messages, and whoever posts one is told so.
+import CHiredis
+import Glibc
+import Synchronization
+
+typealias Outcome = Result<RedisValue, RedisError>
+
+enum Message: Sendable {
+  case submit(Submission)
+  /// The task behind a call or a waiter is no longer interested.
+  case cancel(id: UInt64)
+  case wait(Waiter)
+  case resolved(attempt: Int, Result<[SocketAddress], RedisFault>)
+  case close(CheckedContinuation<Void, Never>?)
+}
+
+/// A call on its way to the owner.
+struct Submission: Sendable {
+  let id: UInt64
+  let commands: [RedisCommand]
+  let timeout: Duration
+  let deadline: MonotonicTime
+  /// How long the server may be silent while this call is the oldest one without its reply.
+  let patience: Duration
+  /// Whether it waits on the server by intention: it then has the connection to itself.
+  let isBlocking: Bool
+  let continuation: CheckedContinuation<[Outcome], Never>
+}
+
+/// Somebody who waits for a connection.
+struct Waiter: Sendable {
+  let id: UInt64
+  let deadline: MonotonicTime?
+  /// Whether the first failed attempt ends the wait.
+  let untilFirstFailure: Bool
+  let continuation: CheckedContinuation<RedisFault?, Never>
+}
+
+final class Mailbox: Sendable {
+  fileprivate struct State {
+    var messages: [Message] = []
+    var ownerSleeps = false
+    var isFinished = false
+    var connection = ConnectionState.connecting
+    /// Why calls are refused at once; nil while they are taken.
+    var refusal: RedisFault? = .connecting
+    var epoch = 0
+    var watchers: [UInt64: AsyncStream<ConnectionState>.Continuation] = [:]
+  }
+
+  private let state = Mutex(State())
+  private let lastID = Atomic<UInt64>(0)
+  /// An eventfd; -1 where none could be had, for the reason in `openingError`.
+  let wakeDescriptor: Int32
+  let openingError: Int32
+
+  init() {
+    wakeDescriptor = chiredis_eventfd()
+    openingError = wakeDescriptor < 0 ? errno : 0
+  }
+
+  deinit { if wakeDescriptor >= 0 { close(wakeDescriptor) } }
+
+  func nextID() -> UInt64 { lastID.add(1, ordering: .relaxed).newValue }
+
+  // MARK: For everybody
+
+  var connection: ConnectionState { state.withLock { $0.connection } }
+  var epoch: Int { state.withLock { $0.epoch } }
+
+  /// False once finished.
+  func post(_ message: Message) -> Bool {
+    let (taken, wake) = state.withLock { state in
+      guard !state.isFinished else { return (false, false) }
+      return (true, state.add(message))
+    }
+    if wake { wakeOwner() }
+    return taken
+  }
+
+  /// Posts a call, unless calls are refused now; then says why.
+  func submit(_ submission: Submission) -> RedisFault? {
+    let (refusal, wake) = state.withLock { state in
+      if let refusal = state.refusal { return (RedisFault?.some(refusal), false) }
+      return (nil, state.add(.submit(submission)))
+    }
+    if wake { wakeOwner() }
+    return refusal
+  }
+
+  /// The present state, then each change. A slow reader misses old ones first.
+  func states() -> AsyncStream<ConnectionState> {
+    let (stream, continuation) = AsyncStream.makeStream(of: ConnectionState.self, bufferingPolicy: .bufferingNewest(16))
+    let id = nextID()
+    continuation.onTermination = { [weak self] _ in self?.state.withLock { _ = $0.watchers.removeValue(forKey: id) } }
+    let isFinished = state.withLock { state in
+      continuation.yield(state.connection)
+      if !state.isFinished { state.watchers[id] = continuation }
+      return state.isFinished
+    }
+    if isFinished { continuation.finish() }
+    return stream
+  }
+
+  private func wakeOwner() { _ = eventfd_write(wakeDescriptor, 1) }
+
+  // MARK: For the owner
+
+  /// Moves all messages into `messages`, which must be empty.
+  func take(into messages: inout [Message]) {
+    state.withLock { state in
+      state.ownerSleeps = false
+      swap(&state.messages, &messages)
+    }
+  }
+
+  /// True if nothing waits: the next message will then wake the owner.
+  func prepareToSleep() -> Bool {
+    state.withLock { state in
+      state.ownerSleeps = state.messages.isEmpty
+      return state.ownerSleeps
+    }
+  }
+
+  func drainWakeups() {
+    var count: eventfd_t = 0
+    _ = eventfd_read(wakeDescriptor, &count)
+  }
+
+  /// Shows a new state; `refusal` nil: calls are taken.
+  func publish(_ connection: ConnectionState, refusal: RedisFault?) {
+    state.withLock { state in
+      state.connection = connection
+      state.refusal = refusal
+      if case .connected(let epoch) = connection { state.epoch = epoch }
+      for watcher in state.watchers.values { watcher.yield(connection) }
+    }
+  }
+
+  /// The last publication; returns the messages that nobody will handle any more.
+  func finish(_ fault: RedisFault) -> [Message] {
+    let (rest, watchers) = state.withLock { state in
+      defer {
+        state.messages = []
+        state.watchers = [:]
+      }
+      state.isFinished = true
+      state.connection = .closed(fault)
+      state.refusal = fault
+      return (state.messages, state.watchers.values)
+    }
+    for watcher in watchers {
+      watcher.yield(.closed(fault))
+      watcher.finish()
+    }
+    return rest
+  }
+}
+
+extension Mailbox.State {
+  /// True where the owner has to be woken.
+  mutating func add(_ message: Message) -> Bool {
+    messages.append(message)
+    defer { ownerSleeps = false }
+    return ownerSleeps
+  }
+}

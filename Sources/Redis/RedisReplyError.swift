@@ -1,0 +1,49 @@
+// An error that the server answered: the command was refused, or failed on the server; nothing is unknown.
+// When adding a code, also add the word that the server begins its message with to `init(message:)`.
+
+/// An error reply, told apart by the first word of its message.
+public struct RedisReplyError: Error, Sendable, Hashable, CustomStringConvertible {
+  public enum Code: Sendable, Hashable {
+    case moved, ask, readOnly, oom, loading, noAuth, wrongPass, noScript, wrongType, busy, noPerm, masterDown, clusterDown, crossSlot,
+      tryAgain, misconf, maxClients, execAbort, busyGroup, noGroup, noReplicas, unblocked
+    /// Any other first word; `ERR` is the commonest.
+    case other(String)
+  }
+
+  public let code: Code
+  /// The whole message, its first word included.
+  public let message: String
+
+  public init(message: String) {
+    self.message = message
+    let word = message.prefix { $0 != " " }
+    code =
+      switch word {
+      case "MOVED": .moved
+      case "ASK": .ask
+      case "READONLY": .readOnly
+      case "OOM": .oom
+      case "LOADING": .loading
+      case "NOAUTH": .noAuth
+      case "WRONGPASS": .wrongPass
+      case "NOSCRIPT": .noScript
+      case "WRONGTYPE": .wrongType
+      case "BUSY": .busy
+      case "NOPERM": .noPerm
+      case "MASTERDOWN": .masterDown
+      case "CLUSTERDOWN": .clusterDown
+      case "CROSSSLOT": .crossSlot
+      case "TRYAGAIN": .tryAgain
+      case "MISCONF": .misconf
+      case "EXECABORT": .execAbort
+      case "BUSYGROUP": .busyGroup
+      case "NOGROUP": .noGroup
+      case "NOREPLICAS": .noReplicas
+      case "UNBLOCKED": .unblocked
+      case "ERR" where message.hasPrefix("ERR max number of clients reached"): .maxClients
+      default: .other(String(word))
+      }
+  }
+
+  public var description: String { message }
+}

@@ -1,0 +1,170 @@
+// A real redis-server for tests: own free port, own temporary folder, stopped by its pid. Several may run at once.
+
+import Glibc
+import Redis
+import Synchronization
+
+/// One private redis-server. It ends, and its folder is removed, when the last reference goes.
+///
+///     let server = try await RedisServerProcess.start()
+///     let connection = RedisConnection(server.configuration)
+///     try server.kill()                  // SIGKILL, as a crash would
+///     try await server.restart()         // same port, same folder
+public final class RedisServerProcess: Sendable {
+  public struct Failure: Error, CustomStringConvertible {
+    public let description: String
+  }
+
+  /// The TCP port on 127.0.0.1; kept across restarts.
+  public let port: Int
+  /// The temporary folder that is the server's working folder.
+  public let folder: String
+  /// The path of its unix socket.
+  public var unixSocketPath: String { folder + "/redis.sock" }
+  private let arguments: [String]
+  private let process = Mutex<pid_t?>(nil)
+
+  /// The running server's process id; nil while stopped.
+  public var pid: pid_t? { process.withLock { $0 } }
+
+  /// How to connect to it over TCP.
+  public var configuration: RedisConfiguration { RedisConfiguration(address: .tcp(host: "127.0.0.1", port: port)) }
+
+  /// Starts a server and waits until it answers. `arguments` follow redis-server's command line (`["--maxmemory", "2mb"]`);
+  /// persistence is off unless they turn it on.
+  public static func start(_ arguments: [String] = []) async throws -> RedisServerProcess {
+    for _ in 0..<5 {
+      let server = try RedisServerProcess(arguments)
+      // Another process may take the port between choosing and binding: then the server exits, and another port is tried.
+      if (try? await server.launch()) != nil { return server }
+    }
+    throw Failure(description: "redis-server did not start; is it installed?")
+  }
+
+  private init(_ arguments: [String]) throws {
+    var template = Array("/tmp/muster-redis-XXXXXX".utf8CString)
+    guard let path = mkdtemp(&template) else { throw Failure(description: "mkdtemp: errno \(errno)") }
+    folder = String(cString: path)
+    port = try freePort()
+    self.arguments = arguments
+  }
+
+  deinit {
+    if let pid = pid {
+      _ = Glibc.kill(pid, SIGKILL)
+      waitpid(pid, nil, 0)
+    }
+    removeFolder(folder)
+  }
+
+  /// Asks the server to end (SIGTERM; it saves if it is configured to) and waits until it has.
+  public func stop() async throws { try await end(with: SIGTERM) }
+
+  /// Ends the server as a crash would (SIGKILL) and waits until it is gone.
+  public func kill() async throws { try await end(with: SIGKILL) }
+
+  /// Sends the server's process a signal, such as SIGSTOP and SIGCONT for a server that hangs.
+  public func signal(_ number: Int32) {
+    if let pid { _ = Glibc.kill(pid, number) }
+  }
+
+  /// Starts it again on the same port and in the same folder.
+  public func restart() async throws {
+    if pid != nil { try await stop() }
+    try await launch()
+  }
+
+  private func end(with number: Int32) async throws {
+    guard let pid else { return }
+    _ = Glibc.kill(pid, number)
+    _ = Glibc.kill(pid, SIGCONT)
+    try await eventually("redis-server \(pid) ends") { waitpid(pid, nil, WNOHANG) != 0 }
+    process.withLock { $0 = nil }
+  }
+
+  private func launch() async throws {
+    let words =
+      ["redis-server", "--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--unixsocket", unixSocketPath]
+      + ["--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile", folder + "/redis.log"]
+      + ["--enable-debug-command", "yes"] + arguments
+    var pid: pid_t = 0
+    var cWords: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
+    cWords.append(nil)
+    defer { for word in cWords { free(word) } }
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    // A group of its own: Ctrl-C in a terminal ends the tests, whose deinit ends the server.
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
+    let code = posix_spawnp(&pid, "redis-server", nil, &attributes, cWords, environ)
+    guard code == 0 else { throw Failure(description: "redis-server cannot be started: errno \(code)") }
+    process.withLock { $0 = pid }
+    try await eventually("redis-server answers on port \(port)") {
+      if waitpid(pid, nil, WNOHANG) == pid {
+        process.withLock { $0 = nil }
+        throw Failure(description: "redis-server ended at once; see \(folder)/redis.log")
+      }
+      return accepts(port: port)
+    }
+  }
+}
+
+/// Waits until the condition holds, looking every few milliseconds; throws once `limit` has passed.
+public func eventually(
+  _ what: String, within limit: Duration = .seconds(20), _ condition: () async throws -> Bool
+) async throws {
+  let deadline = ContinuousClock.now + limit
+  while try await !condition() {
+    guard ContinuousClock.now < deadline else { throw RedisServerProcess.Failure(description: "not within \(limit): \(what)") }
+    try await Task.sleep(for: .milliseconds(3))
+  }
+}
+
+/// A TCP port on 127.0.0.1 that was free a moment ago.
+public func freePort() throws -> Int {
+  let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+  defer { close(descriptor) }
+  var address = loopback(port: 0)
+  var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+  let result = withUnsafeMutablePointer(to: &address) {
+    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+      bind(descriptor, $0, size) == 0 ? getsockname(descriptor, $0, &size) : -1
+    }
+  }
+  guard result == 0 else { throw RedisServerProcess.Failure(description: "no free port: errno \(errno)") }
+  return Int(UInt16(bigEndian: address.sin_port))
+}
+
+private func accepts(port: Int) -> Bool {
+  let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+  defer { close(descriptor) }
+  var address = loopback(port: port)
+  return withUnsafePointer(to: &address) {
+    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+      connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+    }
+  }
+}
+
+private func loopback(port: Int) -> sockaddr_in {
+  var address = sockaddr_in()
+  address.sin_family = sa_family_t(AF_INET)
+  address.sin_port = UInt16(port).bigEndian
+  address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+  return address
+}
+
+/// Removes a folder of plain files and folders.
+private func removeFolder(_ path: String) {
+  guard let folder = opendir(path) else { return }
+  defer {
+    closedir(folder)
+    rmdir(path)
+  }
+  while let entry = readdir(folder) {
+    let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+    guard name != ".", name != ".." else { continue }
+    let child = path + "/" + name
+    if entry.pointee.d_type == UInt8(DT_DIR) { removeFolder(child) } else { unlink(child) }
+  }
+}
