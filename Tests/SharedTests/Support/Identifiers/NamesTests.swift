@@ -25,7 +25,7 @@ import Testing
 
   static let distances: [(String, String, Int)] = [
     ("", "", 0), ("abc", "abc", 0), ("", "abc", 3), ("abc", "", 3), ("port", "prot", 1), ("port", "ports", 1), ("port", "pot", 1),
-    ("port", "part", 1), ("kitten", "sitting", 3), ("ca", "abc", 3), ("taskname", "tsakanme", 3),
+    ("port", "part", 1), ("kitten", "sitting", 3), ("ca", "abc", 3), ("taskname", "tsaknaem", 2),
   ]
 
   @Test(arguments: distances)

@@ -24,7 +24,7 @@ import Shared
   @Test func goodFieldsAreRead() throws {
     var reader = FieldReader([
       "taskname": "id", "uuid": "web1", "args": ["a", ""], "env": ["B": "2", "A": "1"], "flag": true, "count": 3, "timeout": -0.5,
-      "absent": nil,
+      "absent": .null,
     ])
     #expect(reader.requiredString("taskname") == "id")
     #expect(reader.requiredName("uuid") == "web1")
@@ -41,7 +41,7 @@ import Shared
 
   static let single: [(body: JSONValue, fault: FieldFault)] = [
     ([:], FieldFault(.badField, "taskname", "\"taskname\" is required")),
-    (["taskname": nil], FieldFault(.badField, "taskname", "\"taskname\" is required")),
+    (["taskname": .null], FieldFault(.badField, "taskname", "\"taskname\" is required")),
     (["taskname": ""], FieldFault(.badField, "taskname", "\"taskname\" must not be empty")),
     (["taskname": "12345678901"], FieldFault(.badField, "taskname", "\"taskname\" must have 1 to 10 bytes, it has 11")),
     (["taskname": "ééééééé"], FieldFault(.badField, "taskname", "\"taskname\" must have 1 to 10 bytes, it has 14")),
@@ -54,7 +54,7 @@ import Shared
     (["taskname": "x", "args": ["a", 1]], FieldFault(.badField, "args[1]", "\"args[1]\" must be a string, it is a number")),
     (["taskname": "x", "args": ["a", "b", "c", "d"]],
       FieldFault(.badField, "args", "\"args\" must have at most 3 elements, it has 4")),
-    (["taskname": "x", "env": ["A": nil]], FieldFault(.badField, "env.A", "\"env.A\" must be a string, it is null")),
+    (["taskname": "x", "env": ["A": .null]], FieldFault(.badField, "env.A", "\"env.A\" must be a string, it is null")),
     (["taskname": "x", "env": []], FieldFault(.badField, "env", "\"env\" must be an object of strings, it is a list")),
     (["taskname": "x", "flag": "yes"], FieldFault(.badField, "flag", "\"flag\" must be true or false, it is a string")),
     (["taskname": "x", "count": 1.5], FieldFault(.badField, "count", "\"count\" must be a whole number, it is a number")),
@@ -64,7 +64,7 @@ import Shared
       FieldFault(.badField, "timeout", "\"timeout\" must not be more than 1000000000 seconds")),
     (["taskname": "x", "tiemout": 1],
       FieldFault(.unknownField, "tiemout", "\"tiemout\" is not a field of this body", hint: "did you mean \"timeout\"?")),
-    (["taskname": "x", "zzz": nil],
+    (["taskname": "x", "zzz": .null],
       FieldFault(
         .unknownField, "zzz", "\"zzz\" is not a field of this body",
         hint: "known fields: taskname, uuid, args, env, flag, count, timeout")),

@@ -27,7 +27,7 @@ import Testing
     var list: [[Int?]] = [[1, nil], []]
     var map: [String: String] = ["k": "v"]
     var shapes: [Shape] = [.dot, .circle(radius: 2)]
-    var tree: JSONValue = ["x": [1, 2.5, nil]]
+    var tree: JSONValue = ["x": [1, 2.5, .null]]
     var id: ULID = .max
     var at = WallTime(milliseconds: 0)
     var flag = true
