@@ -1,0 +1,74 @@
+// The history database: the one way to SQLite. SQL stands in this folder and in /migrations, nowhere else.
+//
+// Invariants: a write that has returned survives a power cut (WAL, synchronous = FULL); one writer thread (GroupWriter) and a few readers,
+// none on Swift's cooperative pool; a reader sees every write that has returned before it began.
+// When adding a query, also: look at its plan over a million runs (`EXPLAIN QUERY PLAN`; no SCAN of tasks, runs or output).
+
+import GRDB
+import Shared
+
+final class Store: Sendable {
+  let path: String
+  private let pool: DatabasePool
+  private let writer: GroupWriter
+  private let readers: WorkerThreads
+
+  /// Opens or makes the database and brings it to the present form. Blocks: call it at start.
+  /// - Throws: `StoreError`.
+  static func open(at path: String, migrations: [Migration]) throws -> Store {
+    do { return try Store(path: path, migrations: migrations) } catch let error as DatabaseError {
+      switch error.resultCode {
+      case .SQLITE_FULL, .SQLITE_IOERR: throw StoreError.judge(error)
+      default: throw StoreError.unusable(path: path, error.message ?? error.description)
+      }
+    }
+  }
+
+  private static let readerCount = 4
+
+  private init(path: String, migrations: [Migration]) throws {
+    var configuration = Configuration()
+    configuration.label = "store"
+    configuration.foreignKeysEnabled = false
+    configuration.busyMode = .timeout(5)
+    configuration.maximumReaderCount = Self.readerCount
+    configuration.persistentReadOnlyConnections = true
+    configuration.prepareDatabase { db in
+      // Only takes effect while the file is empty; lets retention give space back to the disk later.
+      if !db.configuration.readonly { try db.execute(sql: "PRAGMA auto_vacuum = INCREMENTAL") }
+      try db.execute(sql: "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8000")
+    }
+    self.path = path
+    pool = try DatabasePool(path: path, configuration: configuration)
+    try pool.writeWithoutTransaction { db in
+      // GRDB sets NORMAL, which may lose the last commits in a power cut; an accepted task must not be lost.
+      try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 2000")
+      try Migrations.apply(migrations, to: db, path: path)
+    }
+    writer = GroupWriter(pool)
+    readers = WorkerThreads(count: Self.readerCount, name: "store-reader")
+  }
+
+  /// Runs `body` in a transaction that it may share with other writes, and returns once that is committed and on the disk.
+  ///
+  /// `body` may be run more than once (see GroupWriter): it must touch nothing but the database. It is not cancelled with its task.
+  /// - Throws: what `body` throws (then nothing of it is kept), `StoreError` for what SQLite says.
+  func write<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
+    try await writer.write(body)
+  }
+
+  /// Runs `body` on one consistent state of the database.
+  /// - Throws: what `body` throws, `StoreError` for what SQLite says.
+  func read<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
+    try await readers.run { [pool] in
+      do { return try pool.read(body) } catch { throw StoreError.judge(error) }
+    }
+  }
+
+  /// Blocks until every write that was begun is committed. Later calls throw `StoreError.closed`.
+  func close() throws {
+    writer.stop()
+    readers.stop()
+    try pool.close()
+  }
+}
