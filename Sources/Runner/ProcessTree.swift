@@ -1,0 +1,48 @@
+// The living descendants of this process, from the process table. As the runner is their subreaper, whoever loses its parent becomes
+// a child of the runner, so nobody escapes; one look may still miss a process that is just being forked, hence callers look again
+// until the kernel itself says that no child is left.
+
+import CSpawn
+import Glibc
+
+enum ProcessTree {
+  /// Not in any order; without those that have ended but were not waited for.
+  static func livingDescendants() -> [ProcessEntry] {
+    let entries = everybody()
+    var children: [Int32: [Int]] = [:]
+    for (index, entry) in entries.enumerated() { children[entry.parent, default: []].append(index) }
+    var found: [ProcessEntry] = []
+    var parents: [Int32] = [getpid()]
+    var visited: Set<Int32> = [getpid()]
+    while let parent = parents.popLast() {
+      for index in children[parent] ?? [] where visited.insert(entries[index].pid).inserted {
+        parents.append(entries[index].pid)
+        if !entries[index].isDead { found.append(entries[index]) }
+      }
+    }
+    return found
+  }
+
+  private static func everybody() -> [ProcessEntry] {
+    guard let folder = opendir("/proc") else { return [] }
+    defer { closedir(folder) }
+    var entries: [ProcessEntry] = []
+    while let item = readdir(folder) {
+      let pid = withUnsafePointer(to: &item.pointee.d_name) { name in
+        name.withMemoryRebound(to: CChar.self, capacity: 256) { atoi($0) }
+      }
+      if pid > 0, let entry = ProcessEntry(pid: pid) { entries.append(entry) }
+    }
+    return entries
+  }
+
+  /// Signals exactly this process, never a later one with its pid. Returns an errno; ESRCH where it is gone.
+  static func signal(_ entry: ProcessEntry, _ signal: Int32) -> Int32 {
+    guard let handle = Descriptor(cspawn_pidfd_open(entry.pid)) else {
+      guard errno == ENOSYS else { return errno }
+      return kill(entry.pid, signal) == 0 ? 0 : errno
+    }
+    guard ProcessEntry(pid: entry.pid)?.startTime == entry.startTime else { return ESRCH }
+    return cspawn_pidfd_send_signal(handle.raw, signal) == 0 ? 0 : errno
+  }
+}

@@ -1,0 +1,25 @@
+// The entry of the hidden subcommand `agent runner <records file>`, dispatched before anything else in the agent's main. Descriptor 3 is
+// one end of a socket pair; 0 to 2 are /dev/null. No Foundation, no Swift concurrency, one thread: this is the part that must never fail.
+
+import CSpawn
+import Glibc
+
+public enum RunnerMain {
+  /// - Parameter arguments: those behind the subcommand's name: the path of the records file to make.
+  /// - Returns: the exit code: 0, or 2 for wrong usage, 1 where the records file or the process's own state cannot be set up.
+  public static func run(arguments: [String]) -> Int32 {
+    guard arguments.count == 1, let path = arguments.first, fcntl(agentSocket, F_GETFD) >= 0 else { return 2 }
+    _ = fcntl(agentSocket, F_SETFD, FD_CLOEXEC)
+    // Everything is blocked, so nothing interrupts and nothing needs to be ignored (which commands would inherit).
+    let watched: [Int32] = [SIGCHLD, SIGTERM]
+    guard cspawn_block_all_signals() == 0, cspawn_become_subreaper() == 0,
+      let signals = Descriptor(cspawn_signalfd(watched, watched.count)), let process = ProcessIdentity.current()
+    else { return 1 }
+    _ = setsid()
+    guard let records = try? RecordsWriter(path: Array(path.utf8), process: process) else { return 1 }
+    RunnerLoop(signals: signals, link: AgentLink(socket: agentSocket), records: records, process: process).run()
+    return 0
+  }
+
+  static let agentSocket: Int32 = 3
+}
