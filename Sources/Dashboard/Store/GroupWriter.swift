@@ -25,7 +25,7 @@ final class GroupWriter: Sendable {
 
   init(_ pool: DatabasePool) {
     self.pool = pool
-    startThread(named: "store-writer") { [self] in
+    startThread { [self] in
       while let batch = next() { commit(batch) }
       ended.signal()
     }

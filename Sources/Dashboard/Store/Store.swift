@@ -46,7 +46,7 @@ final class Store: Sendable {
       try Migrations.apply(migrations, to: db, path: path)
     }
     writer = GroupWriter(pool)
-    readers = WorkerThreads(count: Self.readerCount, name: "store-reader")
+    readers = WorkerThreads(count: Self.readerCount)
   }
 
   /// Runs `body` in a transaction that it may share with other writes, and returns once that is committed and on the disk.

@@ -30,10 +30,9 @@ final class WorkerThreads: Sendable {
   private let wake = DispatchSemaphore(value: 0)
   private let count: Int
 
-  /// - Parameter name: at most 15 bytes are shown by `top -H`.
-  init(count: Int, name: String) {
+  init(count: Int) {
     self.count = count
-    for _ in 0..<count { startThread(named: name) { [self] in work() } }
+    for _ in 0..<count { startThread { [self] in work() } }
   }
 
   /// Runs `body` on one of the threads.
@@ -77,31 +76,25 @@ final class WorkerThreads: Sendable {
 }
 
 /// Starts a thread that runs `body` and ends with it.
-func startThread(named name: String, _ body: @escaping @Sendable () -> Void) {
+func startThread(_ body: @escaping @Sendable () -> Void) {
   final class Start: Sendable {
-    let name: String
     let body: @Sendable () -> Void
-    init(name: String, body: @escaping @Sendable () -> Void) {
-      self.name = name
-      self.body = body
-    }
+    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
   }
-  let start = Unmanaged.passRetained(Start(name: name, body: body))
+  let start = Unmanaged.passRetained(Start(body))
   var thread = pthread_t()
   let failure = pthread_create(
     &thread, nil,
     { argument in
       guard let argument else { return nil }
-      let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
-      pthread_setname_np(pthread_self(), String(start.name.prefix(15)))
-      start.body()
+      Unmanaged<Start>.fromOpaque(argument).takeRetainedValue().body()
       return nil
     }, start.toOpaque())
   if failure == 0 {
     pthread_detach(thread)
   } else {
-    // No thread to be had (EAGAIN): Dispatch makes its own arrangements for one.
+    // No thread to be had (EAGAIN): Dispatch finds one.
     start.release()
-    DispatchQueue(label: name).async(execute: body)
+    DispatchQueue(label: "muster").async(execute: body)
   }
 }

@@ -1,0 +1,72 @@
+// Everything that the API needs from the rest of the dashboard, as values and closures: the composition root fills them from the loops,
+// tests from a script. The API itself owns nothing that lives on.
+
+import GRDB
+import Shared
+
+/// Whether an agent is there, as far as the loops know.
+struct Presence: Sendable {
+  var online = false
+  /// Milliseconds since 1970; nil: ask the store.
+  var lastSeenAt: Int64?
+  var beat: Heartbeat?
+}
+
+/// Whom a task is posted to.
+enum Target: Sendable, Equatable {
+  case agent(AgentID)
+  /// Never without members.
+  case project(String, members: [AgentID])
+}
+
+/// Why a target cannot be told.
+enum TargetFault: Error, Sendable, Equatable {
+  /// Nobody of that name is known.
+  case unknown(String)
+  /// Only Redis could tell, and it does not answer.
+  case redisAway(String)
+}
+
+/// Whether tasks are accepted now.
+enum APIStanding: Sendable, Equatable {
+  case accepting
+  /// Another dashboard writes; the sentence says which.
+  case standby(String)
+  case draining
+}
+
+/// `GET /v1/health`.
+struct HealthParts: Sendable, Equatable {
+  /// `healthy`, or what is wrong.
+  var store: String
+  /// `connected`, or what is wrong: a warning only.
+  var redis: String
+  var warnings: [String]
+  var canAccept: Bool
+}
+
+struct APIServices: Sendable {
+  var store: Store
+  var watch: RunWatch
+  /// Its floor is `FreshTask.newest`.
+  var ids: ULIDGenerator
+  var version: String
+  /// An agent of that name; throws `TargetFault`.
+  var agent: @Sendable (String) async throws -> AgentID
+  /// A project's members, never empty; throws `TargetFault`.
+  var project: @Sendable (String) async throws -> [AgentID]
+  /// An agent, or a project of that name; throws `TargetFault`.
+  var either: @Sendable (String) async throws -> Target
+  var presence: @Sendable (AgentID) -> Presence
+  var online: @Sendable () -> Set<AgentID>
+  /// Called in the accepting transaction, before the task is written: may set runs to `.sent` with their number. May be called again with
+  /// the same runs under another id when the transaction is run again (`Store.write`), so what it remembers must be undone or kept apart
+  /// until `accepted`.
+  var admit: @Sendable (inout FreshTask, Database) throws -> Void
+  /// Called after the commit, before the answer; must not block.
+  var accepted: @Sendable (FreshTask) -> Void
+  var standing: @Sendable () -> APIStanding
+  var health: @Sendable () -> HealthParts
+  /// Told of errors that end in a 500 or cut a stream, with the request's target.
+  var failed: @Sendable (any Error, String) -> Void = { _, _ in }
+}
