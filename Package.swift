@@ -1,0 +1,36 @@
+// swift-tools-version: 6.1
+// The modules and what each may know: docs/ARCHITECTURE.md. Packages are pinned; C libraries come from Debian (scripts/bootstrap).
+import PackageDescription
+
+let collections = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let lifecycleSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+
+let package = Package(
+  name: "muster",
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-collections", exact: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-http-types", exact: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+    .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", exact: "2.13.0"),
+  ],
+  targets: [
+    .systemLibrary(name: "CHiredis"),
+    .systemLibrary(name: "CEpoll"),
+    .target(name: "Redis", dependencies: ["CHiredis", collections]),
+    .target(name: "Shared", dependencies: ["Redis", logging]),
+    .executableTarget(name: "embed"),
+    .plugin(name: "Embed", capability: .buildTool(), dependencies: ["embed"]),
+    .target(
+      name: "Dashboard", dependencies: ["Shared", grdb, lifecycle, arguments, logging], plugins: ["Embed"]),
+  ],
+  swiftLanguageModes: [.v6]
+)

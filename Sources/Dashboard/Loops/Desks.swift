@@ -1,0 +1,73 @@
+// What the dashboard's process remembers of each agent's flow, beside the store: one `Desk` per agent. All of it is forgotten with the
+// process or with a new fence, and nothing here is needed for truth: it only says what was compared, sent, denied or asked since.
+// Guarded by one lock, so that the store's writer thread can look at it inside a transaction.
+import Shared
+import Synchronization
+
+/// A run that is marked in the store and has to be handed to the send script.
+struct MarkedRun: Sendable {
+  var task: ULID
+  var attempt: Int
+  var spec: TaskSpec
+  /// The agent's send number when it was marked, or when it was read to be sent again.
+  var number: SendNumber
+  /// Our wall clock, milliseconds since 1970.
+  var startBefore: Int64?
+}
+
+struct Desk: Sendable {
+  /// Who spoke last in the agent's stream.
+  var address: AgentAddress?
+  /// The send numbers were compared under the present fence.
+  var compared = false
+  var concurrency = 1
+  /// Runs of this agent that are `sent` or `running` in the store, as far as known.
+  var outstanding = 0
+  /// Queued runs may wait in the store.
+  var backlog = true
+  var marked: [MarkedRun] = []
+  var denied: Set<ULID> = []
+  var tombstoned: Set<ULID> = []
+  /// When a run was last sent or asked about.
+  var asked: [ULID: SuspendingClock.Instant] = [:]
+  /// Open runs that have to be put to the agent: its incarnation, our process or our fence is new. Nil: still to be read from the store.
+  var toAsk: Set<ULID>?
+
+  var room: Int { max(0, concurrency + BusLimits.windowBeyondSlots - outstanding) }
+}
+
+final class Desks: Sendable {
+  private let guarded = Mutex<[AgentID: Desk]>([:])
+
+  func withDesk<T: Sendable>(_ agent: AgentID, _ body: (inout sending Desk) -> sending T) -> T {
+    guarded.withLock { desks in
+      var desk = desks[agent] ?? Desk()
+      let result = body(&desk)
+      desks[agent] = desk
+      return result
+    }
+  }
+
+  func desk(_ agent: AgentID) -> Desk { guarded.withLock { $0[agent] ?? Desk() } }
+
+  /// Agents for which the predicate holds.
+  func agents(where predicate: (Desk) -> Bool) -> [AgentID] {
+    guarded.withLock { $0.filter { predicate($0.value) }.map(\.key) }
+  }
+
+  func known() -> [AgentID] { guarded.withLock { Array($0.keys) } }
+
+  /// A new fence: everything is compared and asked again.
+  func forget() {
+    guarded.withLock { desks in
+      for agent in desks.keys {
+        let address = desks[agent]?.address
+        let concurrency = desks[agent]?.concurrency ?? 1
+        var fresh = Desk()
+        fresh.address = address
+        fresh.concurrency = concurrency
+        desks[agent] = fresh
+      }
+    }
+  }
+}

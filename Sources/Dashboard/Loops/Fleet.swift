@@ -1,0 +1,115 @@
+// Who is there, in memory: fed by `PresenceWatcher` (heartbeats) and the collectors (hello, bye), read by the API and the sender.
+// Absence is judged by our own monotonic clock: unbroken contact with Redis for `BusLimits.absence` without a changed heartbeat.
+import Shared
+import Synchronization
+
+final class Fleet: Sendable {
+  struct Presence: Sendable {
+    var online = false
+    /// By Redis's clock, milliseconds since 1970.
+    var lastSeenAt: Int64?
+    var beat: Heartbeat?
+  }
+
+  private struct Member {
+    var presence = Presence()
+    /// What `muster:agents` said last.
+    var score: Double = -1
+    var changedAt: SuspendingClock.Instant
+  }
+  private struct Guarded {
+    var members: [AgentID: Member] = [:]
+    var contactSince: SuspendingClock.Instant?
+    var redisClockOffset: Int64?
+  }
+  private let guarded = Mutex(Guarded())
+
+  func presence(of agent: AgentID) -> Presence { guarded.withLock { $0.members[agent]?.presence ?? Presence() } }
+  func isOnline(_ agent: AgentID) -> Bool { guarded.withLock { $0.members[agent]?.presence.online ?? false } }
+  func onlineAgents() -> Set<AgentID> {
+    guarded.withLock { Set($0.members.lazy.filter { $0.value.presence.online }.map(\.key)) }
+  }
+  func onlineCount() -> Int { guarded.withLock { $0.members.values.reduce(0) { $0 + ($1.presence.online ? 1 : 0) } } }
+
+  /// Redis's clock minus our wall clock, milliseconds; nil until it was read.
+  var redisClockOffset: Int64? {
+    get { guarded.withLock { $0.redisClockOffset } }
+    set { guarded.withLock { $0.redisClockOffset = newValue } }
+  }
+
+  /// Contact with Redis began (again) or was lost: silence counts from here.
+  func contact(_ there: Bool, now: SuspendingClock.Instant = .now) {
+    guarded.withLock {
+      if !there { $0.contactSince = nil } else if $0.contactSince == nil { $0.contactSince = now }
+    }
+  }
+
+  /// The agent spoke in a stream: it is there, whatever the heartbeats say so far. Returns true when it was not online before.
+  @discardableResult
+  func spoke(_ agent: AgentID, at wall: Int64, now: SuspendingClock.Instant = .now) -> Bool {
+    guarded.withLock {
+      var member = $0.members[agent] ?? Member(changedAt: now)
+      let came = !member.presence.online
+      member.presence.online = true
+      member.presence.lastSeenAt = max(member.presence.lastSeenAt ?? 0, wall)
+      member.changedAt = now
+      $0.members[agent] = member
+      return came
+    }
+  }
+
+  /// The agent said that it stops.
+  func left(_ agent: AgentID) { guarded.withLock { $0.members[agent]?.presence.online = false } }
+
+  /// Takes in what `muster:agents` holds: returns the agents whose heartbeat changed.
+  func seen(_ scores: [(AgentID, Double)], now: SuspendingClock.Instant = .now) -> [AgentID] {
+    guarded.withLock {
+      var changed: [AgentID] = []
+      for (agent, score) in scores {
+        if var member = $0.members[agent] {
+          guard member.score != score else { continue }
+          // The first look after a start only tells what was; a change tells that somebody is there.
+          let first = member.score < 0
+          member.score = score
+          member.presence.lastSeenAt = Int64(score)
+          if !first { member.changedAt = now }
+          $0.members[agent] = member
+        } else {
+          var member = Member(changedAt: now)
+          member.score = score
+          member.presence.lastSeenAt = Int64(score)
+          $0.members[agent] = member
+        }
+        changed.append(agent)
+      }
+      return changed
+    }
+  }
+
+  /// An agent's lease as just read; nil: there is none. A lease that is there counts as presence: it runs out by itself after 15 s.
+  func lease(_ agent: AgentID, _ lease: Lease?, now: SuspendingClock.Instant = .now) {
+    guarded.withLock {
+      guard var member = $0.members[agent] else { return }
+      if let lease {
+        if member.presence.beat != lease.beat { member.changedAt = now }
+        member.presence.beat = lease.beat
+        member.presence.online = true
+      }
+      $0.members[agent] = member
+    }
+  }
+
+  /// Agents that have become absent by now.
+  func judgeAbsence(now: SuspendingClock.Instant = .now) -> [AgentID] {
+    guarded.withLock {
+      guard let since = $0.contactSince, since.duration(to: now) >= BusLimits.absence else { return [] }
+      var gone: [AgentID] = []
+      for (agent, member) in $0.members
+      where member.presence.online && max(member.changedAt, since).duration(to: now) >= BusLimits.absence {
+        gone.append(agent)
+      }
+      for agent in gone { $0.members[agent]?.presence.online = false }
+      return gone
+    }
+  }
+}

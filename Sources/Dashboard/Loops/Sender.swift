@@ -1,0 +1,285 @@
+// Sends: compares send numbers, marks queued runs within each agent's window, hands marked runs to the send script (DESIGN section 3, step 2).
+// Rung after each commit that brought work or room; otherwise it looks every second. One agent's backlog never holds up another's run: each
+// agent has its own window, and one pipeline carries the scripts for all of them.
+// What if: Redis is away: what is marked stays marked in memory and is sent when it is back; killed between mark and send: the next process
+// finds a run that is `sent` and silent, and asks its agent before it sends again (rule `ask`); a script is refused by the fence: stand by.
+import GRDB
+import Logging
+import Redis
+import ServiceLifecycle
+import Shared
+import Synchronization
+
+final class Sender: Service {
+  let store: Store
+  let link: RedisLink
+  let fleet: Fleet
+  let desks: Desks
+  let standing: Standing
+  let logger: Logger
+  /// Told of every committed change that others may wait for.
+  let publish: @Sendable (AgentID, [(task: ULID, state: RunState)]) -> Void
+
+  private let rung = Mutex<Set<AgentID>>([])
+  private let bell: AsyncStream<Void>
+  private let bellCord: AsyncStream<Void>.Continuation
+  /// Bytes of envelopes in one pipeline.
+  private static let pipelineBytes = 1 << 20
+
+  init(
+    store: Store, link: RedisLink, fleet: Fleet, desks: Desks, standing: Standing, logger: Logger,
+    publish: @escaping @Sendable (AgentID, [(task: ULID, state: RunState)]) -> Void
+  ) {
+    self.store = store
+    self.link = link
+    self.fleet = fleet
+    self.desks = desks
+    self.standing = standing
+    self.logger = logger
+    self.publish = publish
+    (bell, bellCord) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+  }
+
+  /// There may be something to do for these agents.
+  func ring(_ agents: some Collection<AgentID>) {
+    rung.withLock { $0.formUnion(agents) }
+    bellCord.yield()
+  }
+
+  // MARK: Accepting
+
+  /// Asked inside the accepting transaction: the send number under which a fresh run may be inserted as `sent`, or nil: it is queued.
+  /// Only where nothing waits before it. May be called again for the same run when a transaction is redone; the room is recounted later.
+  func admit(_ agent: AgentID, in db: Database, now: Int64) throws -> SendNumber? {
+    guard standing.fence != nil, fleet.isOnline(agent) else { return nil }
+    let free = desks.withDesk(agent) { desk in
+      guard desk.compared, desk.address != nil, !desk.backlog, desk.room > 0 else { return false }
+      desk.outstanding += 1
+      return true
+    }
+    return free ? try FlowMarks.nextNumber(db, agent, now: now) : nil
+  }
+
+  /// The accepting transaction is committed.
+  func accepted(_ agent: AgentID, marked: MarkedRun?) {
+    desks.withDesk(agent) { desk in
+      if let marked { desk.marked.append(marked) } else { desk.backlog = true }
+    }
+  }
+
+  // MARK: The loop
+
+  func run() async throws {
+    await cancelWhenGracefulShutdown {
+      await withTaskGroup(of: Void.self) { group in
+        group.addTask {
+          while await pause(.seconds(1)) { self.ring(self.desks.known()) }
+        }
+        for await _ in self.bell {
+          guard !Task.isCancelled else { break }
+          guard let fence = await self.standing.untilWriting() else { break }
+          let agents = self.rung.withLock { rung in
+            defer { rung = [] }
+            return rung
+          }
+          do {
+            try await self.serve(agents, fence)
+          } catch {
+            // Whatever was not sent is still marked or queued; the next look takes it up.
+            self.logger.debug("sending stopped", metadata: ["why": "\(error)"])
+          }
+        }
+        group.cancelAll()
+      }
+    }
+  }
+
+  private func serve(_ agents: Set<AgentID>, _ fence: Fence) async throws {
+    let living = Array(agents).filter { fleet.isOnline($0) }
+    try await compare(living.filter { !desks.desk($0).compared }, fence)
+    let ready = living.filter { agent in
+      let desk = desks.desk(agent)
+      return desk.compared && desk.address != nil
+    }
+    try await mark(ready)
+    try await send(ready, fence)
+  }
+
+  /// Rules `before`, `raises`, `pair`: once under this fence, before an agent's first mark, send, end or judged report.
+  func compare(_ agents: some Collection<AgentID>, _ fence: Fence) async throws {
+    let agents = Array(agents)
+    for start in stride(from: 0, to: agents.count, by: 500) {
+      let part = Array(agents[start..<min(start + 500, agents.count)])
+      let replies = try await link.commands.pipeline(part.map { DashboardBus.compare($0, fence: fence) })
+      var known: [(AgentID, SendNumber)] = []
+      for (agent, reply) in zip(part, replies) {
+        if let error = reply.error {
+          fenced(error)
+          throw error
+        }
+        guard let text = reply.string, let raw = Int64(text) else {
+          throw StandingFault.unreadable(Keys.sends(agent), "\(reply)")
+        }
+        known.append((agent, SendNumber(raw: raw)))
+      }
+      let now = WallTime.now().milliseconds
+      let numbers = known
+      let results = try await store.write { db in
+        try numbers.map { agent, sends -> (AgentID, Bool, Int) in
+          var row = try AgentRow.fetch(db, agent, now: now)
+          let restored = try row.learn(db, sends, now: now)
+          row.number = max(row.number, SendNumber(fence: fence))
+          try row.saveNumber(db)
+          return (agent, restored, try FlowMarks.outstanding(db, agent))
+        }
+      }
+      for (agent, restored, outstanding) in results {
+        if restored { logger.warning("the store is a restored copy: asking before sending again", metadata: ["agent": "\(agent)"]) }
+        desks.withDesk(agent) { desk in
+          desk.compared = true
+          desk.outstanding = outstanding
+          desk.toAsk = nil
+        }
+      }
+    }
+  }
+
+  private func mark(_ agents: [AgentID]) async throws {
+    let hungry = agents.filter { desks.desk($0).backlog }
+    for start in stride(from: 0, to: hungry.count, by: 500) {
+      let part = Array(hungry[start..<min(start + 500, hungry.count)])
+      // Cleared before the look: a run that is accepted while we look sets it again.
+      let rooms = part.map { agent in
+        desks.withDesk(agent) { desk in
+          desk.backlog = false
+          return desk.concurrency + BusLimits.windowBeyondSlots
+        }
+      }
+      let now = WallTime.now().milliseconds
+      do {
+        let results = try await store.write { db in
+          try zip(part, rooms).map { agent, window -> (AgentID, [MarkedRun], Bool, Int) in
+            let outstanding = try FlowMarks.outstanding(db, agent)
+            let (marked, more) = try FlowMarks.mark(db, agent, limit: window - outstanding, now: now)
+            return (agent, marked, more, outstanding + marked.count)
+          }
+        }
+        for (agent, marked, more, outstanding) in results {
+          desks.withDesk(agent) { desk in
+            desk.marked += marked
+            desk.outstanding = outstanding
+            if more { desk.backlog = true }
+          }
+          if !marked.isEmpty { publish(agent, marked.map { ($0.task, .sent) }) }
+        }
+      } catch {
+        for agent in part { desks.withDesk(agent) { $0.backlog = true } }
+        throw error
+      }
+    }
+  }
+
+  private func send(_ agents: [AgentID], _ fence: Fence) async throws {
+    var batch: [(agent: AgentID, runs: [MarkedRun], command: RedisCommand)] = []
+    var bytes = 0
+    for agent in agents {
+      let denied = desks.desk(agent).denied
+      if !denied.isEmpty {
+        let again = try await store.read { try FlowMarks.load($0, agent, tasks: denied) }
+        desks.withDesk(agent) { desk in
+          desk.denied.subtract(denied)
+          let waiting = Set(desk.marked.map(\.task))
+          desk.marked += again.filter { !waiting.contains($0.task) }
+        }
+      }
+      let (runs, address) = desks.withDesk(agent) { desk in
+        defer { desk.marked = [] }
+        return (desk.marked, desk.address)
+      }
+      guard !runs.isEmpty else { continue }
+      guard let address else {
+        desks.withDesk(agent) { $0.marked = runs + $0.marked }
+        continue
+      }
+      for part in runs.chunks(of: 64) {
+        do {
+          let (command, size) = try encode(agent, part, address, fence)
+          batch.append((agent, part, command))
+          bytes += size
+        } catch {
+          for run in part { desks.withDesk(agent) { $0.marked.append(run) } }
+          throw error
+        }
+      }
+      if bytes > Self.pipelineBytes {
+        try await flush(&batch)
+        bytes = 0
+      }
+    }
+    try await flush(&batch)
+  }
+
+  private func encode(_ agent: AgentID, _ runs: [MarkedRun], _ address: AgentAddress, _ fence: Fence) throws -> (RedisCommand, Int) {
+    // Redis is raised to a number that covers every mark of this batch.
+    let number = runs.map(\.number).max() ?? .zero
+    let clock = fleet.redisClockOffset
+    var size = 0
+    let entries = try runs.map { run -> (id: AttemptID, envelope: [UInt8]) in
+      let envelope = Envelope(
+        agent: agent, journal: address.journal, task: run.task, attempt: run.attempt, number: number, spec: run.spec,
+        startBefore: clock.flatMap { offset in run.startBefore.map { $0 + offset } })
+      let bytes = try envelope.encoded()
+      size += bytes.count
+      return (envelope.id, bytes)
+    }
+    return (DashboardBus.send(agent, fence: fence, number: number, entries), size)
+  }
+
+  private func flush(_ batch: inout [(agent: AgentID, runs: [MarkedRun], command: RedisCommand)]) async throws {
+    guard !batch.isEmpty else { return }
+    let sending = batch
+    batch = []
+    var failure: (any Error)?
+    let outcomes = await link.commands.outcomes(of: sending.map(\.command))
+    let now = SuspendingClock.now
+    for (item, outcome) in zip(sending, outcomes) {
+      switch outcome {
+      case .success(.error(let error)):
+        fenced(error)
+        desks.withDesk(item.agent) { $0.marked = item.runs + $0.marked }
+        failure = error
+      case .success(let value):
+        var tombstoned: [ULID] = []
+        for (run, status) in zip(item.runs, value.array ?? []) where status.integer == -1 { tombstoned.append(run.task) }
+        desks.withDesk(item.agent) { desk in for run in item.runs { desk.asked[run.task] = now } }
+        if !tombstoned.isEmpty { try await heed(item.agent, tombstoned) }
+      case .failure(let error) where error.nothingWasSent:
+        desks.withDesk(item.agent) { $0.marked = item.runs + $0.marked }
+        failure = error
+      case .failure(let error):
+        // Maybe sent, maybe not: only the agent can tell (rule `ask`); it is asked as soon as Redis answers.
+        desks.withDesk(item.agent) { desk in desk.toAsk = (desk.toAsk ?? []).union(item.runs.map(\.task)) }
+        failure = error
+      }
+    }
+    if let failure { throw failure }
+  }
+
+  private func heed(_ agent: AgentID, _ tasks: [ULID]) async throws {
+    let now = WallTime.now().milliseconds
+    try await store.write { db in for task in tasks { try FlowMarks.refused(db, agent, task, now: now) } }
+    logger.warning("found a tombstone instead of sending: cancelled before", metadata: ["agent": "\(agent)", "runs": "\(tasks.count)"])
+  }
+
+  func fenced(_ error: RedisReplyError) {
+    guard DashboardBus.isFenced(error) else { return }
+    standing.move(to: .standby("a newer dashboard has written to this Redis (\(error.message))"))
+  }
+}
+
+extension Array {
+  /// Consecutive parts of at most `size` elements.
+  func chunks(of size: Int) -> [[Element]] {
+    stride(from: 0, to: count, by: size).map { Array(self[$0..<Swift.min($0 + size, count)]) }
+  }
+}

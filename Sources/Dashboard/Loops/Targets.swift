@@ -1,0 +1,90 @@
+// Who is known (API.md, "Who is known"): an agent whose hello the store holds, one in `muster:agents`, or a member of any project, also one put
+// there by hand. A project's members are what Redis says within 250 ms, else what the store last knew.
+import Redis
+import Shared
+import Synchronization
+
+final class Targets: Sendable {
+  private let store: Store
+  private let link: RedisLink
+  private let known = Mutex<Set<AgentID>>([])
+  private static let patience: Duration = .milliseconds(250)
+
+  init(store: Store, link: RedisLink) {
+    self.store = store
+    self.link = link
+  }
+
+  /// An agent of that name. Throws `TargetFault`.
+  func agent(_ name: String) async throws -> AgentID {
+    let agent = AgentID(name)
+    if known.withLock({ $0.contains(agent) }) { return agent }
+    switch try await store.read({ db in try TargetQueries.standing(db, name) }) {
+    case .removed: throw TargetFault.unknown(name)
+    case .heard: return remember(agent)
+    case .unheard: break
+    }
+    do {
+      let answers = try await ask([RedisCommand("ZSCORE", Keys.agents, name)])
+      if !answers[0].isNull { return remember(agent) }
+      if try await isMemberOfAnything(name) { return agent }
+    } catch is RedisError { throw TargetFault.redisAway(name) }
+    throw TargetFault.unknown(name)
+  }
+
+  /// A project's members, in order of their names. Throws `TargetFault`.
+  func project(_ name: String) async throws -> [AgentID] {
+    let fromRedis: [String]?
+    do {
+      let answer = try await ask([RedisCommand("SMEMBERS", Keys.project(name))])[0]
+      // Another type than a set is an agent's plain hash or somebody else's key.
+      fromRedis = answer.array?.compactMap(\.string) ?? []
+    } catch is RedisError { fromRedis = nil }
+    let (stored, removed) = try await store.read { db in (try TargetQueries.members(db, of: name), try TargetQueries.removed(db)) }
+    let members = (fromRedis ?? stored).filter { nameFault($0) == nil && !removed.contains($0) }.sorted().map { AgentID($0) }
+    guard members.isEmpty else { return members }
+    throw fromRedis == nil ? TargetFault.redisAway(name) : TargetFault.unknown(name)
+  }
+
+  /// An agent, or a project of that name. Throws `TargetFault`.
+  func either(_ name: String) async throws -> Target {
+    if known.withLock({ $0.contains(AgentID(name)) }) { return .agent(AgentID(name)) }
+    do { return .project(name, members: try await project(name)) } catch let fault as TargetFault {
+      do { return .agent(try await agent(name)) } catch TargetFault.unknown { throw fault }
+    }
+  }
+
+  private func remember(_ agent: AgentID) -> AgentID {
+    _ = known.withLock { $0.insert(agent) }
+    return agent
+  }
+
+  /// Some set that is no key of Muster's own holds the name.
+  private func isMemberOfAnything(_ name: String) async throws -> Bool {
+    var cursor = "0"
+    repeat {
+      let page = try await ask([RedisCommand("SCAN", cursor, "COUNT", 1000, "TYPE", "set")])[0]
+      guard let parts = page.array, parts.count == 2, let next = parts[0].string else { return false }
+      cursor = next
+      let keys = (parts[1].array ?? []).compactMap(\.bytes).filter { !$0.starts(with: "muster:".utf8) }
+      guard !keys.isEmpty else { continue }
+      if try await ask(keys.map { RedisCommand("SISMEMBER", $0, name) }).contains(where: { $0.integer == 1 }) { return true }
+    } while cursor != "0"
+    return false
+  }
+
+  /// Waits no longer than `patience`, whatever Redis is doing.
+  private func ask(_ commands: [RedisCommand]) async throws -> [RedisValue] {
+    let link = link
+    return try await withThrowingTaskGroup(of: [RedisValue].self) { group in
+      group.addTask { try await link.commands.pipeline(commands) }
+      group.addTask {
+        try await Task.sleep(for: Self.patience)
+        throw RedisError.outcomeUnknown(.timedOut(operation: "asking Redis who is known", after: Self.patience))
+      }
+      defer { group.cancelAll() }
+      guard let first = try await group.next() else { return [] }
+      return first
+    }
+  }
+}

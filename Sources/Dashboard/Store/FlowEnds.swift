@@ -1,0 +1,75 @@
+// Runs that are to end, that are silent, or that have to be put to their agents: what the reconciler looks for, and ends in the store alone.
+import GRDB
+import Shared
+
+/// An open run with its agent, as the reconciler sees it.
+struct OpenRun: Sendable {
+  var agent: AgentID
+  var task: ULID
+  var attempt: Int
+  var knowledge: RunKnowledge
+}
+
+enum FlowEnds {
+  private static let columns = "uuid, task, \(RunRow.columns)"
+
+  private static func read(_ row: Row) throws -> OpenRun {
+    guard let task = ULID(row[1] as String) else { throw StoredFault("a run's task id is '\(row[1] as String)'") }
+    let run = try RunRow(row, from: 2)
+    return OpenRun(agent: AgentID(row[0]), task: task, attempt: run.attempt, knowledge: run.knowledge)
+  }
+
+  /// Open runs that somebody wants ended, or that are a matter of a new journal.
+  static func toEnd(_ db: Database, limit: Int) throws -> [OpenRun] {
+    try Row.fetchAll(
+      db,
+      sql: """
+        SELECT \(columns) FROM runs INDEXED BY runs_to_end
+        WHERE state IN ('queued', 'sent', 'running', 'unknown') AND (wants_end IS NOT NULL OR closing = 1) LIMIT ?
+        """, arguments: [limit]
+    ).map(read)
+  }
+
+  /// Runs that are marked as sent and of which no agent has said a word.
+  static func unreported(_ db: Database, limit: Int) throws -> [OpenRun] {
+    try Row.fetchAll(
+      db, sql: "SELECT \(columns) FROM runs INDEXED BY runs_unreported WHERE state = 'sent' AND reported = 0 LIMIT ?", arguments: [limit]
+    ).map(read)
+  }
+
+  /// An agent's runs that may be out.
+  static func out(_ db: Database, _ agent: AgentID) throws -> Set<ULID> {
+    let tasks = try String.fetchAll(
+      db, sql: "SELECT task FROM runs WHERE uuid = ? AND state IN ('sent', 'running', 'unknown')", arguments: [agent.text])
+    return Set(tasks.compactMap { ULID($0) })
+  }
+
+  /// Agents that have runs waiting in the store, and agents that have runs out.
+  static func busyAgents(_ db: Database) throws -> Set<AgentID> {
+    let names = try String.fetchAll(
+      db, sql: "SELECT DISTINCT uuid FROM runs INDEXED BY runs_open WHERE state IN ('queued', 'sent', 'running', 'unknown')")
+    return Set(names.map { AgentID($0) })
+  }
+
+  /// Asks for the end of runs whose time to start has passed. Returns their number.
+  static func expire(_ db: Database, now: Int64, limit: Int) throws -> Int {
+    try db.execute(
+      sql: """
+        UPDATE runs SET wants_end = 'expired', stop_requested_at = coalesce(stop_requested_at, ?) WHERE id IN (
+          SELECT id FROM runs INDEXED BY runs_to_start WHERE state IN ('queued', 'sent') AND start_before <= ? AND wants_end IS NULL LIMIT ?)
+        """, arguments: [now, now, limit])
+    return db.changesCount
+  }
+
+  /// Ends a run that was never sent, if that is still so. A tombstone stands in Redis (rule `tombFirst`).
+  static func endAlone(_ db: Database, _ run: OpenRun, now: Int64) throws -> RunState? {
+    guard var row = try RunRow.fetch(db, task: run.task, agent: run.agent) else { return nil }
+    row.knowledge.tombstoned = true
+    let circumstances = RunCircumstances(agentLives: false, compared: true, silent: false, room: false)
+    guard case .endAlone(let verdict) = row.knowledge.due(circumstances) else { return nil }
+    row.knowledge.state = verdict
+    try row.saveKnowledge(db)
+    try db.execute(sql: "UPDATE runs SET finished_at = ? WHERE id = ?", arguments: [now, row.id])
+    return verdict
+  }
+}

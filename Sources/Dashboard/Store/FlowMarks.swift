@@ -1,0 +1,69 @@
+// Marking runs as sent, each with its agent's next send number, before the send script may see them (DESIGN section 3, step 2).
+import GRDB
+import Shared
+
+enum FlowMarks {
+  /// The next send number of an agent, written in this transaction: for a run that is inserted as `sent` right after.
+  static func nextNumber(_ db: Database, _ agent: AgentID, now: Int64) throws -> SendNumber {
+    var row = try AgentRow.fetch(db, agent, now: now)
+    row.number = row.number.next
+    try row.saveNumber(db)
+    return row.number
+  }
+
+  /// Marks up to `limit` queued runs of an agent, oldest first.
+  static func mark(_ db: Database, _ agent: AgentID, limit: Int, now: Int64) throws -> (marked: [MarkedRun], more: Bool) {
+    guard limit > 0 else { return ([], true) }
+    let rows = try Row.fetchAll(
+      try db.cachedStatement(
+        sql: """
+          SELECT runs.id, runs.task, runs.attempt, tasks.spec, tasks.start_before FROM runs JOIN tasks ON tasks.id = runs.task
+          WHERE runs.uuid = ? AND runs.state = 'queued' AND runs.wants_end IS NULL ORDER BY runs.task LIMIT ?
+          """), arguments: [agent.text, limit + 1])
+    var row = try AgentRow.fetch(db, agent, now: now)
+    let update = try db.cachedStatement(sql: "UPDATE runs SET state = 'sent', number = ?, sent_at = ? WHERE id = ?")
+    var marked: [MarkedRun] = []
+    for run in rows.prefix(limit) {
+      row.number = row.number.next
+      try update.execute(arguments: [row.number.raw, now, run[0] as Int64])
+      marked.append(try read(run, row.number))
+    }
+    if !marked.isEmpty { try row.saveNumber(db) }
+    return (marked, rows.count > limit)
+  }
+
+  /// Runs that are to be sent (again): marked before, denied by the agent since.
+  static func load(_ db: Database, _ agent: AgentID, tasks: Set<ULID>) throws -> [MarkedRun] {
+    let statement = try db.cachedStatement(
+      sql: """
+        SELECT runs.id, runs.task, runs.attempt, tasks.spec, tasks.start_before FROM runs JOIN tasks ON tasks.id = runs.task
+        WHERE runs.task = ? AND runs.uuid = ? AND runs.state = 'sent' AND runs.wants_end IS NULL AND runs.closing = 0
+        """)
+    let number = try AgentRow.number(db, agent)
+    return try tasks.sorted().compactMap { task in
+      try Row.fetchOne(statement, arguments: [task.description, agent.text]).map { try read($0, number) }
+    }
+  }
+
+  private static func read(_ row: Row, _ number: SendNumber) throws -> MarkedRun {
+    guard let task = ULID(row[1] as String) else { throw StoredFault("run \(row[0] as Int64): task id") }
+    let spec = try JSONCoder.decode(TaskSpec.self, from: Array((row[3] as String).utf8))
+    return MarkedRun(task: task, attempt: row[2], spec: spec, number: number, startBefore: row[4])
+  }
+
+  /// Runs of an agent that are out: `sent` or `running`.
+  static func outstanding(_ db: Database, _ agent: AgentID) throws -> Int {
+    try Int.fetchOne(
+      try db.cachedStatement(sql: "SELECT count(*) FROM runs WHERE uuid = ? AND state IN ('sent', 'running', 'unknown')"),
+      arguments: [agent.text]) ?? 0
+  }
+
+  /// The send script met a tombstone: as if the user had cancelled (rule `heed`).
+  static func refused(_ db: Database, _ agent: AgentID, _ task: ULID, now: Int64) throws {
+    guard var row = try RunRow.fetch(db, task: task, agent: agent), row.knowledge.isOpen else { return }
+    row.knowledge.sendRefused()
+    try row.saveKnowledge(db)
+    try db.cachedStatement(sql: "UPDATE runs SET stop_requested_at = coalesce(stop_requested_at, ?) WHERE id = ?")
+      .execute(arguments: [now, row.id])
+  }
+}

@@ -1,0 +1,202 @@
+// What a batch of an agent's reports changes in the store. Runs inside the collector's transaction; decides nothing itself (`SequenceFlow`
+// judges the batch, `RunFlow` each word). Everything is idempotent: a replayed batch is dropped unread.
+import GRDB
+import Shared
+
+/// What became of a batch, for the loops and for whoever waits.
+struct BatchOutcome: Sendable {
+  var agent: AgentID
+  /// False: dropped, as stale or because something before it is missing.
+  var applied = false
+  var acknowledgement: Acknowledgement?
+  var hello: Hello?
+  var said_bye = false
+  var address: AgentAddress
+  /// The store was found to be a restored copy.
+  var restored = false
+  /// Runs whose state changed, with their new states.
+  var changed: [(task: ULID, state: RunState)] = []
+  var grown: [ULID] = []
+  /// Runs about which anything was said.
+  var heard: [ULID] = []
+  var denied: [ULID] = []
+  var refused = 0
+  var unknown = 0
+}
+
+/// A word may only be committed once a tombstone stands in Redis: the collector writes it and tries again.
+struct TombstoneWanted: Error {
+  var agent: AgentID
+  var task: ULID
+}
+
+enum FlowReports {
+  /// - Parameter flags: what the process remembers of a run: tombstone written, denied since its last send.
+  static func apply(
+    _ db: Database, _ batch: ReportBatch, now: Int64, flags: (ULID) -> (tombstoned: Bool, denied: Bool)
+  ) throws -> BatchOutcome {
+    var outcome = BatchOutcome(agent: batch.agent, address: batch.from)
+    var agent = try AgentRow.fetch(db, batch.agent, now: now)
+    switch agent.reports.judge(incarnation: batch.from.incarnation, first: batch.first, count: batch.events.count, oldest: batch.oldest) {
+    case .stale, .gap:
+      outcome.acknowledgement = agent.acknowledgement
+      return outcome
+    case .apply(let skip):
+      outcome.applied = true
+      // Rule `told`: before the first of its words is judged.
+      for event in batch.events.dropFirst(skip) {
+        guard let hello = event.hello else { continue }
+        if try agent.learn(db, hello.sends, now: now) { outcome.restored = true }
+      }
+      try judgeIdentity(db, &agent, batch.from.journal)
+      var tail = batch.tails[...]
+      for (index, event) in batch.events.enumerated() {
+        let bytes = tail.prefix(event.tail?.length ?? 0)
+        tail = tail.dropFirst(bytes.count)
+        guard index >= skip else { continue }
+        try apply(db, event, bytes, of: agent, now: now, flags: flags, into: &outcome)
+      }
+      try agent.saveReports(db)
+      outcome.acknowledgement = agent.acknowledgement
+      return outcome
+    }
+  }
+
+  /// Rule `stream`: the identity is judged here, in the order of the stream, never by the lease.
+  private static func judgeIdentity(_ db: Database, _ agent: inout AgentRow, _ journal: JournalID) throws {
+    guard agent.journal != journal else { return }
+    let known = agent.journal != nil
+    agent.journal = journal
+    guard known else { return }
+    let rows = try Row.fetchAll(
+      db, sql: "SELECT \(RunRow.columns) FROM runs WHERE uuid = ? AND state IN ('sent', 'running', 'unknown')", arguments: [agent.agent.text])
+    for row in rows {
+      var run = try RunRow(row)
+      if run.knowledge.journalChanged() { try run.saveKnowledge(db) }
+    }
+  }
+
+  private static func apply(
+    _ db: Database, _ event: ReportEvent, _ tail: ArraySlice<UInt8>, of agent: AgentRow, now: Int64,
+    flags: (ULID) -> (tombstoned: Bool, denied: Bool), into outcome: inout BatchOutcome
+  ) throws {
+    switch event.kind {
+    case .hello:
+      guard let hello = event.hello else { return }
+      outcome.hello = hello
+      outcome.said_bye = false
+      try greet(db, agent.agent, hello, now: now)
+      return
+    case .bye:
+      outcome.said_bye = true
+      try db.execute(sql: "UPDATE agents SET stopped_at = ? WHERE uuid = ?", arguments: [now, agent.agent.text])
+      return
+    case .taken, .running, .ended, .unknown: break
+    }
+    guard let text = event.attempt, let id = AttemptID(text), let word = word(of: event) else {
+      outcome.unknown += 1
+      return
+    }
+    outcome.heard.append(id.task)
+    var run: RunRow
+    if let found = try RunRow.fetch(db, task: id.task, agent: agent.agent) {
+      run = found
+    } else if let plain = event.plain {
+      run = try FlowPlain.insert(db, plain, task: id.task, agent: agent.agent, now: now)
+      outcome.changed.append((id.task, .sent))
+    } else {
+      outcome.unknown += 1
+      return
+    }
+    // Rule `named`: the word of another attempt than the present one is refused.
+    guard id.attempt == run.attempt else {
+      outcome.refused += 1
+      return
+    }
+    let flag = flags(id.task)
+    run.knowledge.tombstoned = flag.tombstoned
+    run.knowledge.denied = flag.denied
+    let hearing = run.knowledge.hear(word)
+    switch hearing {
+    case .tombstoneFirst: throw TombstoneWanted(agent: agent.agent, task: id.task)
+    case .refused: outcome.refused += 1
+    case .noted, .moved:
+      try run.saveKnowledge(db)
+      if run.knowledge.denied { outcome.denied.append(id.task) }
+      if hearing == .moved { outcome.changed.append((id.task, run.knowledge.state)) }
+      if word == .running {
+        try db.cachedStatement(sql: "UPDATE runs SET started_at = coalesce(started_at, ?) WHERE id = ?")
+          .execute(arguments: [event.startedAt ?? now, run.id])
+      }
+    case .ended(let state):
+      try end(db, run, state, event.verdict, now: now)
+      outcome.changed.append((id.task, state))
+    }
+    if let slice = event.tail, hearing != .refused {
+      if try FlowOutput.store(db, run: &run, attempt: id.attempt, slice, tail) { outcome.grown.append(id.task) }
+    }
+  }
+
+  private static func word(of event: ReportEvent) -> AgentWord? {
+    switch event.kind {
+    case .taken: return .taken
+    case .running: return .running
+    case .unknown: return .unknown
+    case .ended:
+      guard let verdict = event.verdict, verdict.state.isVerdict else { return nil }
+      if event.tombstone == true { return .tombstone(verdict.state == .expired ? .expired : .cancelled) }
+      return .ended(verdict.state)
+    case .hello, .bye: return nil
+    }
+  }
+
+  private static func end(_ db: Database, _ run: RunRow, _ state: RunState, _ verdict: Verdict?, now: Int64) throws {
+    try run.saveKnowledge(db)
+    let v = verdict ?? Verdict(state: state)
+    try db.cachedStatement(
+      sql: """
+        UPDATE runs SET exit_code = ?, signal = ?, reason = ?, note = ?, started_at = coalesce(?, started_at), finished_at = ?,
+          output_bytes = max(output_bytes, ?), dropped_bytes = ?, dropped_from = ?, stdout_sha256 = ?, stderr_sha256 = ?,
+          signalled = ?, remaining = ? WHERE id = ?
+        """
+    ).execute(arguments: [
+      v.exitCode, v.signal, v.reason, v.note, v.startedAt, v.finishedAt ?? now, v.outputBytes, v.droppedBytes, v.droppedFrom,
+      v.stdoutSha256, v.stderrSha256, v.signalled, v.left, run.id,
+    ])
+    if v.droppedBytes > 0, let from = v.droppedFrom {
+      try FlowOutput.drop(db, run: run.id, attempt: run.attempt, from: from, count: v.droppedBytes)
+    }
+  }
+
+  private static func greet(_ db: Database, _ agent: AgentID, _ hello: Hello, now: Int64) throws {
+    let json = String(decoding: try JSONCoder.encode(hello), as: UTF8.self)
+    try db.execute(
+      sql: "UPDATE agents SET hello = ?, stopped_at = NULL, last_seen_at = ? WHERE uuid = ?", arguments: [json, now, agent.text])
+    try db.execute(sql: "DELETE FROM members WHERE uuid = ?", arguments: [agent.text])
+    for project in Set(hello.projects) {
+      try db.execute(sql: "INSERT OR IGNORE INTO members (project, uuid) VALUES (?, ?)", arguments: [project, agent.text])
+    }
+  }
+
+  /// Output frames, in their own sequence.
+  static func apply(_ db: Database, _ frame: OutputFrame, now: Int64) throws -> BatchOutcome {
+    var outcome = BatchOutcome(agent: frame.agent, address: frame.from)
+    var agent = try AgentRow.fetch(db, frame.agent, now: now)
+    defer { outcome.acknowledgement = agent.acknowledgement }
+    guard case .apply = agent.output.judge(incarnation: frame.from.incarnation, first: frame.sequence, count: 1, oldest: frame.oldest)
+    else { return outcome }
+    outcome.applied = true
+    var rest = frame.bytes[...]
+    for slice in frame.slices {
+      let bytes = rest.prefix(slice.length)
+      rest = rest.dropFirst(bytes.count)
+      guard let id = AttemptID(slice.attempt), var run = try RunRow.fetch(db, task: id.task, agent: frame.agent) else {
+        outcome.unknown += 1
+        continue
+      }
+      if try FlowOutput.store(db, run: &run, attempt: id.attempt, slice, bytes) { outcome.grown.append(id.task) }
+    }
+    try agent.saveOutput(db)
+    return outcome
+  }
+}

@@ -1,0 +1,107 @@
+// How a run's knowledge (Shared/Flow) stands in its row. Only these files write `state`, `reported`, `closing` and `wants_end`.
+import GRDB
+import Shared
+
+struct RunRow {
+  var id: Int64
+  var attempt: Int
+  var project: String?
+  var outputStored: Int64
+  var outputBytes: Int64
+  var knowledge: RunKnowledge
+
+  static let columns = "id, attempt, project, output_stored, output_bytes, state, wants_end, reported, closing"
+
+  /// Flags that only the process remembers are filled in by the caller.
+  /// - Parameter first: where `columns` begin in the row.
+  init(_ row: Row, from first: Int = 0) throws {
+    id = row[first]
+    attempt = row[first + 1]
+    project = row[first + 2]
+    outputStored = row[first + 3]
+    outputBytes = row[first + 4]
+    let name: String = row[first + 5]
+    guard let state = RunState(rawValue: name) else { throw StoredFault("run \(id): unknown state '\(name)'") }
+    let wants: String? = row[first + 6]
+    knowledge = RunKnowledge(
+      state: state, wantsEnd: wants.flatMap { EndCause(rawValue: $0) }, reported: row[first + 7], closing: row[first + 8])
+  }
+
+  static func fetch(_ db: Database, task: ULID, agent: AgentID) throws -> RunRow? {
+    let statement = try db.cachedStatement(sql: "SELECT \(columns) FROM runs WHERE task = ? AND uuid = ?")
+    return try Row.fetchOne(statement, arguments: [task.description, agent.text]).map { try RunRow($0) }
+  }
+
+  /// Writes back what the decisions changed.
+  func saveKnowledge(_ db: Database) throws {
+    try db.cachedStatement(sql: "UPDATE runs SET state = ?, wants_end = ?, reported = ?, closing = ? WHERE id = ?")
+      .execute(arguments: [knowledge.state.rawValue, knowledge.wantsEnd?.rawValue, knowledge.reported, knowledge.closing, id])
+  }
+}
+
+/// A row that this program cannot have written.
+struct StoredFault: Error, CustomStringConvertible {
+  let description: String
+  init(_ description: String) { self.description = description }
+}
+
+/// The flow's columns of an agent's row.
+struct AgentRow {
+  var agent: AgentID
+  var journal: JournalID?
+  var reports: CommittedSequence
+  var output: CommittedSequence
+  var number: SendNumber
+
+  /// Makes the row where there is none.
+  static func fetch(_ db: Database, _ agent: AgentID, now: Int64) throws -> AgentRow {
+    let sql = "SELECT journal, incarnation, reports, output_from, output, number FROM agents WHERE uuid = ?"
+    if let row = try Row.fetchOne(try db.cachedStatement(sql: sql), arguments: [agent.text]) {
+      let journal: String? = row[0]
+      let incarnation: String? = row[1]
+      let outputFrom: String? = row[3]
+      return AgentRow(
+        agent: agent, journal: journal.flatMap(Nonce.init),
+        reports: CommittedSequence(incarnation: incarnation.flatMap(Nonce.init), sequence: UInt64(row[2] as Int64)),
+        output: CommittedSequence(incarnation: outputFrom.flatMap(Nonce.init), sequence: UInt64(row[4] as Int64)),
+        number: SendNumber(raw: row[5]))
+    }
+    try db.cachedStatement(sql: "INSERT INTO agents (uuid, created_at) VALUES (?, ?)").execute(arguments: [agent.text, now])
+    return AgentRow(agent: agent, journal: nil, reports: CommittedSequence(), output: CommittedSequence(), number: .zero)
+  }
+
+  /// The agent's present send number.
+  static func number(_ db: Database, _ agent: AgentID) throws -> SendNumber {
+    let sql = "SELECT number FROM agents WHERE uuid = ?"
+    return SendNumber(raw: try Int64.fetchOne(try db.cachedStatement(sql: sql), arguments: [agent.text]) ?? 0)
+  }
+
+  func saveReports(_ db: Database) throws {
+    try db.cachedStatement(sql: "UPDATE agents SET journal = ?, incarnation = ?, reports = ?, number = ? WHERE uuid = ?").execute(
+      arguments: [journal?.description, reports.incarnation?.description, Int64(reports.sequence), number.raw, agent.text])
+  }
+  func saveOutput(_ db: Database) throws {
+    try db.cachedStatement(sql: "UPDATE agents SET output_from = ?, output = ? WHERE uuid = ?").execute(
+      arguments: [output.incarnation?.description, Int64(output.sequence), agent.text])
+  }
+  func saveNumber(_ db: Database) throws {
+    try db.cachedStatement(sql: "UPDATE agents SET number = ? WHERE uuid = ?").execute(arguments: [number.raw, agent.text])
+  }
+
+  /// What `muster:{uuid}:acked` is to say. Nil before the first report.
+  var acknowledgement: Acknowledgement? {
+    guard let incarnation = reports.incarnation else { return nil }
+    return Acknowledgement(
+      incarnation: incarnation, reports: reports.sequence, output: output.incarnation == incarnation ? output.sequence : 0)
+  }
+
+  /// Rule `number`: somebody knows a higher send number than this store: it is a restored copy, and what is queued may have been sent.
+  /// Returns true when that was so.
+  mutating func learn(_ db: Database, _ known: SendNumber, now: Int64) throws -> Bool {
+    guard known > number else { return false }
+    number = known
+    try db.cachedStatement(sql: "UPDATE runs SET state = 'sent', number = ?, sent_at = ? WHERE uuid = ? AND state = 'queued'")
+      .execute(arguments: [known.raw, now, agent.text])
+    return true
+  }
+}

@@ -1,0 +1,66 @@
+// The dashboard's calls to Redis as typed commands; scripts and keys stand in `Scripts` and `Keys`. Commands are values, so that a loop
+// can put those for many agents into one pipeline.
+import Redis
+
+public enum DashboardBus {
+  /// Result of one (id, envelope) pair of `send`.
+  public enum Sent: Int64, Sendable { case added = 1, alreadyThere = 0, tombstoned = -1 }
+
+  private static let bell: [UInt8] = (try? ControlMessage(.bell).encoded()) ?? []
+
+  public static func send(_ agent: AgentID, fence: Fence, number: SendNumber, _ entries: [(id: AttemptID, envelope: [UInt8])]) -> RedisCommand {
+    var command = Scripts.send.call(
+      keys: [Keys.inbox(agent), Keys.tombs(agent), Keys.fence(agent), Keys.sends(agent), Keys.control(agent)], [fence, number.raw, bell])
+    for entry in entries {
+      command.append(entry.id.description)
+      command.append(entry.envelope)
+    }
+    return command
+  }
+
+  /// Control messages kept before an agent; more are refused and repeated later.
+  static let controlLength = 1000
+
+  public static func control(_ agent: AgentID, fence: Fence, number: SendNumber, _ message: ControlMessage) throws -> RedisCommand {
+    var message = message
+    message.fence = fence
+    message.number = number
+    return Scripts.control.call(
+      keys: [Keys.control(agent), Keys.fence(agent), Keys.sends(agent)], [fence, number.raw, controlLength, try message.encoded()])
+  }
+
+  public static func tombstones(_ agent: AgentID, fence: Fence, number: SendNumber, _ ids: [AttemptID]) -> RedisCommand {
+    Scripts.tombstone.call(
+      keys: [Keys.tombs(agent), Keys.fence(agent), Keys.sends(agent)],
+      [fence, number.raw, BusLimits.tombSeconds] + ids.map { $0.description as any RedisArgument })
+  }
+
+  public static func compare(_ agent: AgentID, fence: Fence) -> RedisCommand {
+    Scripts.compare.call(keys: [Keys.fence(agent), Keys.sends(agent)], [fence])
+  }
+
+  public static func acknowledge(_ agent: AgentID, fence: Fence, _ acknowledgement: Acknowledgement) -> RedisCommand {
+    Scripts.acknowledge.call(keys: [Keys.acked(agent), Keys.fence(agent)], [fence, acknowledgement.description])
+  }
+
+  public static func takeDashboard(store: Nonce, process: Nonce, fence: Fence) -> RedisCommand {
+    Scripts.takeDashboard.call(
+      keys: [Keys.dashboard],
+      [store.description, process.description, fence, BusLimits.dashboardLeaseMilliseconds])
+  }
+
+  public static func renewDashboard(store: Nonce, process: Nonce, fence: Fence) -> RedisCommand {
+    Scripts.renewDashboard.call(keys: [Keys.dashboard], ["\(store):\(process):\(fence)", BusLimits.dashboardLeaseMilliseconds])
+  }
+
+  public static func dropDashboard(store: Nonce, process: Nonce, fence: Fence) -> RedisCommand {
+    Scripts.dropDashboard.call(keys: [Keys.dashboard], ["\(store):\(process):\(fence)"])
+  }
+
+  public static func raiseFence(to fence: Fence) -> RedisCommand {
+    Scripts.raiseFence.call(keys: [Keys.fenceOfAll], [fence])
+  }
+
+  /// True for an error reply that says that a newer dashboard writes here.
+  public static func isFenced(_ error: RedisReplyError) -> Bool { error.message.hasPrefix("FENCED") }
+}
