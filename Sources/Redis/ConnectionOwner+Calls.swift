@@ -52,7 +52,8 @@ extension ConnectionOwner {
     earliestCallDeadline = nil
     for call in waiting {
       if call.deadline <= now {
-        call.finish(otherwise: .notSent(.timedOut(operation: "\(call.commands.first?.name ?? "") in the queue", after: call.timeout)))
+        call.finish(
+          otherwise: .notSent(.timedOut(operation: "\(call.commands.first?.name ?? "") in the queue", after: call.timeout)))
       } else {
         noteDeadline(call.deadline)
       }

@@ -38,7 +38,8 @@ extension ConnectionOwner {
     switch phase {
     case .waiting: startAttempt()
     case .resolving: failAttempt(.timedOut(operation: "resolving", after: configuration.connectTimeout))
-    case .opening(_, let others, _): open(others, otherwise: .timedOut(operation: "connecting", after: configuration.connectTimeout))
+    case .opening(_, let others, _):
+      open(others, otherwise: .timedOut(operation: "connecting", after: configuration.connectTimeout))
     case .greeting: failAttempt(.timedOut(operation: "the greeting", after: configuration.connectTimeout))
     case .ready: lose(.timedOut(operation: "the server's silence", after: inFlight.first?.call.patience ?? .zero))
     }

@@ -81,7 +81,8 @@ public final class RedisConnection: Sendable {
     return await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         let submission = Submission(
-          id: id, commands: commands, timeout: timeout, deadline: .now + timeout, patience: max(timeout, configuration.commandTimeout),
+          id: id, commands: commands, timeout: timeout, deadline: .now + timeout,
+          patience: max(timeout, configuration.commandTimeout),
           isBlocking: isBlocking, continuation: continuation)
         if let refusal = mailbox.submit(submission) {
           continuation.resume(returning: commands.map { _ in .failure(.notSent(refusal)) })
@@ -97,8 +98,8 @@ public final class RedisConnection: Sendable {
 
   // MARK: The connection itself
 
-  /// Waits for the attempt that is under way and throws why it failed (the connection goes on trying). A server that still
-  /// loads its data is waited for.
+  /// Waits for the attempt that is under way (or the next one) and throws why it failed; the connection goes on trying. A server
+  /// that still loads its data is waited for.
   public func connect() async throws(RedisError) {
     try await wait(deadline: nil, untilFirstFailure: true)
   }

@@ -4,8 +4,10 @@
 /// An error reply, told apart by the first word of its message.
 public struct RedisReplyError: Error, Sendable, Hashable, CustomStringConvertible {
   public enum Code: Sendable, Hashable {
-    case moved, ask, readOnly, oom, loading, noAuth, wrongPass, noScript, wrongType, busy, noPerm, masterDown, clusterDown, crossSlot,
-      tryAgain, misconf, maxClients, execAbort, busyGroup, noGroup, noReplicas, unblocked
+    case moved, ask, crossSlot, clusterDown, masterDown, tryAgain
+    case noAuth, wrongPass, noPerm
+    case readOnly, oom, misconf, noReplicas, loading, busy, maxClients
+    case wrongType, noScript, execAbort, busyGroup, noGroup, unblocked
     /// Any other first word; `ERR` is the commonest.
     case other(String)
   }

@@ -47,7 +47,8 @@ final class ReplyReader {
   }
 
   private func violation() -> RedisFault {
-    let message = withUnsafeBytes(of: reader.pointee.errstr) { bytes in String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self) }
+    let message = withUnsafeBytes(of: reader.pointee.errstr) { bytes in String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+    }
     return .protocolViolation(message)
   }
 }

@@ -47,7 +47,9 @@ final class Socket {
   func connectFault() -> RedisFault? {
     var code: Int32 = 0
     var size = socklen_t(MemoryLayout<Int32>.size)
-    guard getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &size) == 0 else { return .system(operation: "getsockopt", errno: errno) }
+    guard getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &size) == 0 else {
+      return .system(operation: "getsockopt", errno: errno)
+    }
     guard code == 0 else { return .system(operation: "connect", errno: code) }
     return isConnectedToItself ? .system(operation: "connect", errno: ECONNREFUSED) : nil
   }
@@ -60,7 +62,9 @@ final class Socket {
       var storage = sockaddr_storage()
       var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
       return withUnsafeMutableBytes(of: &storage) { bytes in
-        guard let base = bytes.baseAddress, ask(descriptor, base.assumingMemoryBound(to: sockaddr.self), &size) == 0 else { return [] }
+        guard let base = bytes.baseAddress, ask(descriptor, base.assumingMemoryBound(to: sockaddr.self), &size) == 0 else {
+          return []
+        }
         return Array(bytes.prefix(Int(size)))
       }
     }

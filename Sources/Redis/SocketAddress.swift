@@ -47,7 +47,9 @@ struct SocketAddress: Sendable, Equatable {
       return .failure(.unresolvable(host: host, reason: reason))
     }
     defer { freeaddrinfo(list) }
-    let found = sequence(first: list, next: { $0?.pointee.ai_next }).prefix { $0 != nil }.compactMap { $0.map { SocketAddress($0.pointee) } }
+    let found = sequence(first: list, next: { $0?.pointee.ai_next }).prefix { $0 != nil }.compactMap {
+      $0.map { SocketAddress($0.pointee) }
+    }
     return found.isEmpty ? .failure(.unresolvable(host: host, reason: "no address")) : .success(found)
   }
 }

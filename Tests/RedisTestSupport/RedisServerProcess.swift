@@ -11,10 +11,6 @@ import Synchronization
 ///     try server.kill()                  // SIGKILL, as a crash would
 ///     try await server.restart()         // same port, same folder
 public final class RedisServerProcess: Sendable {
-  public struct Failure: Error, CustomStringConvertible {
-    public let description: String
-  }
-
   /// The TCP port on 127.0.0.1; kept across restarts.
   public let port: Int
   /// The temporary folder that is the server's working folder.
@@ -38,12 +34,12 @@ public final class RedisServerProcess: Sendable {
       // Another process may take the port between choosing and binding: then the server exits, and another port is tried.
       if (try? await server.launch()) != nil { return server }
     }
-    throw Failure(description: "redis-server did not start; is it installed?")
+    throw TestFailure("redis-server did not start; is it installed?")
   }
 
   private init(_ arguments: [String]) throws {
     var template = Array("/tmp/muster-redis-XXXXXX".utf8CString)
-    guard let path = mkdtemp(&template) else { throw Failure(description: "mkdtemp: errno \(errno)") }
+    guard let path = mkdtemp(&template) else { throw TestFailure("mkdtemp: errno \(errno)") }
     folder = String(cString: path)
     port = try freePort()
     self.arguments = arguments
@@ -68,10 +64,10 @@ public final class RedisServerProcess: Sendable {
     if let pid { _ = Glibc.kill(pid, number) }
   }
 
-  /// Starts it again on the same port and in the same folder.
-  public func restart() async throws {
+  /// Starts it again on the same port and in the same folder; `more` arguments hold for this start only.
+  public func restart(_ more: [String] = []) async throws {
     if pid != nil { try await stop() }
-    try await launch()
+    try await launch(more)
   }
 
   private func end(with number: Int32) async throws {
@@ -82,11 +78,11 @@ public final class RedisServerProcess: Sendable {
     process.withLock { $0 = nil }
   }
 
-  private func launch() async throws {
+  private func launch(_ more: [String] = []) async throws {
     let words =
       ["redis-server", "--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--unixsocket", unixSocketPath]
       + ["--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile", folder + "/redis.log"]
-      + ["--enable-debug-command", "yes"] + arguments
+      + ["--enable-debug-command", "yes"] + arguments + more
     var pid: pid_t = 0
     var cWords: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
     cWords.append(nil)
@@ -94,64 +90,23 @@ public final class RedisServerProcess: Sendable {
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
-    // A group of its own: Ctrl-C in a terminal ends the tests, whose deinit ends the server.
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
+    // A group of its own: Ctrl-C in a terminal ends the tests, whose deinit ends the server. Threads of Swift's pool block signals,
+    // which a child would inherit.
+    var none = sigset_t()
+    sigemptyset(&none)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK))
     let code = posix_spawnp(&pid, "redis-server", nil, &attributes, cWords, environ)
-    guard code == 0 else { throw Failure(description: "redis-server cannot be started: errno \(code)") }
+    guard code == 0 else { throw TestFailure("redis-server cannot be started: errno \(code)") }
     process.withLock { $0 = pid }
     try await eventually("redis-server answers on port \(port)") {
       if waitpid(pid, nil, WNOHANG) == pid {
         process.withLock { $0 = nil }
-        throw Failure(description: "redis-server ended at once; see \(folder)/redis.log")
+        throw TestFailure("redis-server ended at once; see \(folder)/redis.log")
       }
       return accepts(port: port)
     }
   }
-}
-
-/// Waits until the condition holds, looking every few milliseconds; throws once `limit` has passed.
-public func eventually(
-  _ what: String, within limit: Duration = .seconds(20), _ condition: () async throws -> Bool
-) async throws {
-  let deadline = ContinuousClock.now + limit
-  while try await !condition() {
-    guard ContinuousClock.now < deadline else { throw RedisServerProcess.Failure(description: "not within \(limit): \(what)") }
-    try await Task.sleep(for: .milliseconds(3))
-  }
-}
-
-/// A TCP port on 127.0.0.1 that was free a moment ago.
-public func freePort() throws -> Int {
-  let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-  defer { close(descriptor) }
-  var address = loopback(port: 0)
-  var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-  let result = withUnsafeMutablePointer(to: &address) {
-    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-      bind(descriptor, $0, size) == 0 ? getsockname(descriptor, $0, &size) : -1
-    }
-  }
-  guard result == 0 else { throw RedisServerProcess.Failure(description: "no free port: errno \(errno)") }
-  return Int(UInt16(bigEndian: address.sin_port))
-}
-
-private func accepts(port: Int) -> Bool {
-  let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-  defer { close(descriptor) }
-  var address = loopback(port: port)
-  return withUnsafePointer(to: &address) {
-    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-      connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
-    }
-  }
-}
-
-private func loopback(port: Int) -> sockaddr_in {
-  var address = sockaddr_in()
-  address.sin_family = sa_family_t(AF_INET)
-  address.sin_port = UInt16(port).bigEndian
-  address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-  return address
 }
 
 /// Removes a folder of plain files and folders.

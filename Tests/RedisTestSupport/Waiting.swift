@@ -1,0 +1,58 @@
+// Waiting for events with a deadline, and ports for servers of a test's own.
+
+import Glibc
+
+/// Why a test's surroundings are not as they should be.
+public struct TestFailure: Error, CustomStringConvertible {
+  public let description: String
+
+  public init(_ description: String) { self.description = description }
+}
+
+/// Waits until the condition holds, looking every few milliseconds; throws once `limit` has passed.
+public func eventually(
+  _ what: String, within limit: Duration = .seconds(20), _ condition: () async throws -> Bool
+) async throws {
+  let deadline = ContinuousClock.now + limit
+  while try await !condition() {
+    guard ContinuousClock.now < deadline else { throw TestFailure("not within \(limit): \(what)") }
+    try await Task.sleep(for: .milliseconds(3))
+  }
+}
+
+/// A TCP port on 127.0.0.1 that was free a moment ago. It lies below the range that the kernel gives to outgoing connections, so
+/// that none of those takes it while a server that had it is down.
+public func freePort() throws -> Int {
+  for _ in 0..<1000 {
+    let port = Int.random(in: 10_000..<32_000)
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    defer { close(descriptor) }
+    var address = loopback(port: port)
+    let isFree = withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+      }
+    }
+    if isFree { return port }
+  }
+  throw TestFailure("no free port")
+}
+
+func accepts(port: Int) -> Bool {
+  let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+  defer { close(descriptor) }
+  var address = loopback(port: port)
+  return withUnsafePointer(to: &address) {
+    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+      connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+    }
+  }
+}
+
+func loopback(port: Int) -> sockaddr_in {
+  var address = sockaddr_in()
+  address.sin_family = sa_family_t(AF_INET)
+  address.sin_port = UInt16(port).bigEndian
+  address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+  return address
+}

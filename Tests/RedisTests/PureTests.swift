@@ -1,0 +1,66 @@
+// The parts without I/O, by table.
+import Testing
+
+@testable import Redis
+
+@Suite struct PureTests {
+  @Test(arguments: [
+    ("", "da39a3ee5e6b4b0d3255bfef95601890afd80709"), ("abc", "a9993e364706816aba3e25717850c26c9cd0d89d"),
+    ("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "84983e441c3bd26ebaae4aa1f95129e5e54670f1"),
+    (String(repeating: "a", count: 1_000), "291e9a6c66994949b57ba5e650361e98fc36b1ba"),
+  ])
+  func theDigestIsSHA1(text: String, digest: String) {
+    #expect(SHA1.hex(text.utf8) == digest)
+  }
+
+  @Test func theFirstRetryIsImmediateAndTheOthersDoubleUpToTheCap() {
+    let backoff = ReconnectBackoff(base: .milliseconds(50), cap: .milliseconds(300))
+    let limits = (0...5).map { backoff.limit(afterFailures: $0) }
+    #expect(limits == [0, 50, 100, 200, 300, 300].map { .milliseconds($0) })
+    #expect(backoff.limit(afterFailures: 1_000_000) == .milliseconds(300))
+    let delays = (0..<200).map { _ in backoff.delay(afterFailures: 4) }
+    #expect(delays.allSatisfy { $0 >= .zero && $0 <= .milliseconds(300) })
+    #expect(Set(delays.map(\.wholeNanoseconds)).count > 100)
+  }
+
+  @Test func timesSaturateInsteadOfWrapping() {
+    let now = MonotonicTime(nanoseconds: 5)
+    #expect(now + .seconds(Int64.max) == MonotonicTime(nanoseconds: .max))
+    #expect((now + .nanoseconds(1)).pollTimeout(from: now) == 1)
+    #expect((now + .milliseconds(2)).pollTimeout(from: now) == 2)
+    #expect(now.pollTimeout(from: now) == 0)
+    #expect(MonotonicTime(nanoseconds: .max).pollTimeout(from: now) == .max)
+  }
+
+  @Test func commandsAreEncodedWithTheLengthsOfTheirBytes() {
+    var command = RedisCommand("SET", "ключ", [0, 13, 10, 255] as [UInt8], -12, 0.5, Int64.min, Substring("ab"))
+    command.append("NX")
+    var bytes: [UInt8] = []
+    command.encode(into: &bytes, withSource: false)
+    let expected =
+      Array("*8\r\n$3\r\nSET\r\n$8\r\nключ\r\n$4\r\n".utf8) + [0, 13, 10, 255]
+      + Array("\r\n$3\r\n-12\r\n$3\r\n0.5\r\n$20\r\n-9223372036854775808\r\n$2\r\nab\r\n$2\r\nNX\r\n".utf8)
+    #expect(bytes == expected)
+  }
+
+  @Test func thePasswordIsNeverPrinted() {
+    let configuration = RedisConfiguration(username: "me", password: "hunter2")
+    var dumped = ""
+    dump(configuration, to: &dumped)
+    #expect(!"\(configuration) \(String(reflecting: configuration)) \(dumped)".contains("hunter2"))
+  }
+
+  @Test(arguments: [
+    ("LOADING Redis is loading the dataset in memory", true), ("NOAUTH Authentication required.", true),
+    ("NOPERM no ping", false),
+    ("MISCONF disk full", false), ("BUSY script", false), ("ERR max number of clients reached", true),
+    ("DENIED protected mode", true),
+  ])
+  func onlyErrorsAfterWhichNothingWorksEndTheGreeting(message: String, ends: Bool) {
+    let greeting = Greeting(RedisConfiguration(database: 2, clientName: "me"))
+    #expect(greeting.commands.map(\.name) == ["SELECT", "CLIENT", "PING"])
+    #expect((greeting.fault(in: .error(RedisReplyError(message: message)), toCommand: 2) != nil) == ends)
+    #expect(greeting.fault(in: .error(RedisReplyError(message: "NOPERM no naming")), toCommand: 1) == nil)
+    #expect(greeting.fault(in: .error(RedisReplyError(message: "ERR DB index is out of range")), toCommand: 0) != nil)
+  }
+}
