@@ -58,8 +58,8 @@ extension EventLoop {
     guard let (channel, run) = exchange.stream(of: response) else {
       return send(response, channel: nil, on: connection)
     }
-    send(response, channel: channel, on: connection)
     connection.task = Task { await run() }
+    send(response, channel: channel, on: connection)
   }
 
   /// Appends the answer's head, and its body if it is there already, to the outbox.

@@ -8,7 +8,10 @@ extension EventLoop {
     guard !isDraining else { return }
     isDraining = true
     drainEnd = now + limits.drain.nanoseconds
-    acceptor?.stop(now: now)
+    if acceptor != nil {
+      acceptor?.stop(now: now)
+      for other in shared.handles where other !== handle { other.mailbox.post(.drain) }
+    }
     for connection in connections {
       guard let connection else { continue }
       switch connection.phase {

@@ -122,7 +122,9 @@ public struct Router: Sendable {
 
   func match(_ head: RequestHead) -> Match {
     var search = Search()
-    if let endpoint = find(from: 0, at: head.layout.path.lowerBound + 1, head, &search) {
+    // An absolute target may have no path at all: the same as "/".
+    let start = min(head.layout.path.lowerBound + 1, head.layout.path.upperBound)
+    if let endpoint = find(from: 0, at: start, head, &search) {
       let values = search.values.isEmpty ? [] : search.values.map { head.segment(at: $0) }
       return .handler(endpoint.handler, Parameters(names: endpoint.names, values: values))
     }

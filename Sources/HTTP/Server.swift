@@ -67,7 +67,8 @@ public final class Server: Sendable {
       listener.close()
       return stop()
     }
-    for handle in shared.handles { handle.mailbox.post(.drain) }
+    // The first loop stops accepting and then tells the others, so that none of them is dealt a connection after its end.
+    shared.handles[0].mailbox.post(.drain)
   }
 
   /// Begins the shutdown and returns when the last connection is closed.
