@@ -1,0 +1,21 @@
+// Text to the terminal. Unbuffered, so that what is said stands before whatever the process does next; a reader that went away
+// is nobody's failure.
+
+import Glibc
+
+enum Terminal {
+  static func out(_ text: String) { write(text + "\n", to: STDOUT_FILENO) }
+  static func error(_ text: String) { write(text + "\n", to: STDERR_FILENO) }
+  /// For failures: with the program's name in front, as is usual.
+  static func complain(_ text: String) { error("agent: \(text)") }
+
+  private static func write(_ text: String, to descriptor: Int32) {
+    var rest = Array(text.utf8)[...]
+    while !rest.isEmpty {
+      let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+      if count < 0 && errno == EINTR { continue }
+      if count <= 0 { return }
+      rest = rest.dropFirst(count)
+    }
+  }
+}
