@@ -11,7 +11,7 @@ struct CollectorTools: Sendable {
   let standing: Standing
   let sender: Sender
   let health: HealthBoard
-  let publish: @Sendable (AgentID, [(task: ULID, state: RunState)], _ grown: [ULID]) -> Void
+  let publish: @Sendable (AgentID, [(task: ULID, state: RunState)], _ grown: [(task: ULID, upTo: Int64)]) -> Void
   let logger: Logger
 
   struct Entry: Sendable {

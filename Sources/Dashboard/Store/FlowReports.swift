@@ -16,7 +16,8 @@ struct BatchOutcome: Sendable {
   var restored = false
   /// Runs whose state changed, with their new states.
   var changed: [(task: ULID, state: RunState)] = []
-  var grown: [ULID] = []
+  /// Runs with new output, and the offset up to which it is there.
+  var grown: [(task: ULID, upTo: Int64)] = []
   /// Runs about which anything was said.
   var heard: [ULID] = []
   var denied: [ULID] = []
@@ -133,7 +134,7 @@ enum FlowReports {
       outcome.changed.append((id.task, state))
     }
     if let slice = event.tail, hearing != .refused {
-      if try FlowOutput.store(db, run: &run, attempt: id.attempt, slice, tail) { outcome.grown.append(id.task) }
+      if try FlowOutput.store(db, run: &run, attempt: id.attempt, slice, tail) { outcome.grown.append((id.task, run.outputStored)) }
     }
   }
 
@@ -194,7 +195,7 @@ enum FlowReports {
         outcome.unknown += 1
         continue
       }
-      if try FlowOutput.store(db, run: &run, attempt: id.attempt, slice, bytes) { outcome.grown.append(id.task) }
+      if try FlowOutput.store(db, run: &run, attempt: id.attempt, slice, bytes) { outcome.grown.append((id.task, run.outputStored)) }
     }
     try agent.saveOutput(db)
     return outcome

@@ -54,6 +54,19 @@ enum OutputQueries {
     return try row.withUnsafeData(atIndex: 0) { data in data.map { [UInt8]($0) } ?? [] }
   }
 
+  /// The log's first bytes, and whether there are more.
+  static func head(_ db: Database, run: Int64, attempt: Int, limit: Int) throws -> (bytes: [UInt8], cut: Bool) {
+    let statement = try db.cachedStatement(sql: "SELECT bytes FROM output WHERE run = ? AND attempt = ? ORDER BY offset")
+    let rows = try Row.fetchCursor(statement, arguments: [run, attempt])
+    var bytes: [UInt8] = []
+    while bytes.count <= limit, let row = try rows.next() {
+      try row.withUnsafeData(atIndex: 0) { data in
+        if let data { bytes.append(contentsOf: data.prefix(limit + 1 - bytes.count)) }
+      }
+    }
+    return bytes.count > limit ? (Array(bytes.prefix(limit)), true) : (bytes, false)
+  }
+
   /// One stream's bytes out of a piece's.
   static func select(_ stream: OutputStream?, of piece: OutputPiece, _ bytes: [UInt8]) -> [UInt8] {
     guard let stream else { return bytes }

@@ -108,6 +108,19 @@ enum RunQueries {
     return try Row.fetchAll(statement, arguments: [task.description, after, limit]).map(read)
   }
 
+  /// Those runs of a task that have no verdict yet, or not yet all of their output.
+  static func incomplete(_ db: Database, _ task: ULID) throws -> [(agent: AgentID, state: RunState)] {
+    let statement = try db.cachedStatement(
+      sql: """
+        SELECT uuid, state FROM runs WHERE task = ? AND (state IN ('queued', 'sent', 'running', 'unknown') OR
+          (output_stored < output_bytes AND NOT (dropped_bytes > 0 AND output_stored >= dropped_from
+            AND dropped_from + dropped_bytes >= output_bytes)))
+        """)
+    return try Row.fetchAll(statement, arguments: [task.description]).compactMap { row in
+      RunState(rawValue: row[1] as String).map { (AgentID(row[0] as String), $0) }
+    }
+  }
+
   /// Where a page ends.
   struct Cursor: Sendable, Equatable, Comparable {
     var task: String

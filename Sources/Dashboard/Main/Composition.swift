@@ -1,0 +1,160 @@
+// The dashboard's one composition root: builds everything from the settings, in the order in which it may be needed, and runs it until it is
+// asked to stop. `main` and the tests use the same one.
+// When adding a loop, also: add it to `services` here; services stop from the last to the first, so whoever feeds others stands after them.
+import Glibc
+import HTTP
+import Logging
+import Redis
+import ServiceLifecycle
+import Shared
+
+struct Composition: Sendable {
+  let settings: DashboardSettings
+  let logger: Logger
+  let lock: FileLock
+  let store: Store
+  let embedded: EmbeddedRedis?
+  let server: Server
+  let services: [any Service]
+
+  /// - Throws: a sentence for the operator: folder, lock, database, Redis or port.
+  static func build(_ settings: DashboardSettings, logger: Logger) async throws -> Composition {
+    try settings.prepareFolders()
+    let lock: FileLock
+    do { lock = try FileLock("\(settings.data.path)/dashboard.lock") } catch FileLock.Failure.held(_, let process) {
+      throw StartFault("another dashboard\(process.map { " (process \($0))" } ?? "") uses \(settings.data.path); stop it, or name another folder with --data")
+    }
+    let store = try Store.open(at: "\(settings.data.path)/muster.sqlite", migrations: try Embedded.migrations())
+    let health = HealthBoard()
+    let identity = try await store.write { try StoreIdentity.load($0) }
+    let (redis, embedded) = try await self.redis(settings, health: health, logger: logger)
+
+    let link = RedisLink(redis)
+    let fleet = Fleet()
+    let desks = Desks()
+    let standing = Standing()
+    let watch = RunWatch()
+    let drain = Drain()
+    let known = try await store.read { try FlowDesks.load($0) }
+    for (agent, desk) in known { desks.withDesk(agent) { $0 = desk } }
+
+    let sender = Sender(store: store, link: link, fleet: fleet, desks: desks, standing: standing, logger: logger) { agent, changed in
+      watch.publish(changed.map { RunNews(RunID(agent: agent, task: $0.task), .state($0.state)) })
+    }
+    let flow = CollectorTools(
+      store: store, link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, health: health,
+      publish: { agent, changed, grown in
+        // Output first: whoever waits for the verdict finds all that came with it.
+        watch.publish(
+          grown.map { RunNews(RunID(agent: agent, task: $0.task), .output(upTo: $0.upTo)) }
+            + changed.map { RunNews(RunID(agent: agent, task: $0.task), .state($0.state)) })
+      }, logger: logger)
+    let targets = Targets(store: store, link: link)
+    let newest = try await store.read { try FreshTask.newest(in: $0) }
+    let api = APIServices(
+      store: store, watch: watch, ids: ULIDGenerator(floor: newest ?? .min), version: MusterVersion.text,
+      agent: { try await targets.agent($0) }, project: { try await targets.project($0) }, either: { try await targets.either($0) },
+      presence: { fleet.presence(of: $0) }, online: { fleet.onlineAgents() },
+      admit: { task, db in
+        for index in task.runs.indices {
+          guard let number = try sender.admit(task.runs[index].id.agent, in: db, now: task.createdAt) else { continue }
+          task.runs[index].state = .sent
+          task.runs[index].number = number
+        }
+      },
+      accepted: { task in
+        for run in task.runs {
+          let marked = run.number.map {
+            MarkedRun(task: task.id, attempt: 1, spec: task.spec, number: $0, startBefore: task.startBefore)
+          }
+          sender.accepted(run.id.agent, marked: marked)
+        }
+        sender.ring(task.runs.map(\.id.agent))
+      },
+      standing: {
+        if drain.isDraining { return .draining }
+        if case .standby(let reason) = standing.state { return .standby(reason) }
+        return .accepting
+      },
+      health: {
+        HealthParts(
+          store: health.reason(.store) ?? "healthy", redis: health.reason(.redis) ?? "connected", warnings: health.warnings,
+          canAccept: health.canAccept)
+      },
+      failed: { error, target in logger.error("a request failed", metadata: ["target": "\(target)", "why": "\(error)"]) })
+    let server = try Server(
+      host: settings.http.listen.host, port: settings.http.listen.port, limits: ServerLimits(settings.http.limits),
+      router: dashboardRouter(api, files: try Embedded.files(folder: settings.public.path)))
+
+    var services: [any Service] = []
+    if let embedded { services.append(embedded) }
+    services += [
+      StandingKeeper(store: store, link: link, standing: standing, desks: desks, health: health, identity: identity, logger: logger),
+      LinkWatcher(link: link, health: health, fleet: fleet),
+      RedisInspector(link: link, health: health, logger: logger),
+      PresenceWatcher(link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, logger: logger),
+      Janitor(store: store, days: settings.retention.days, bytes: Int64(settings.retention.bytes), logger: logger),
+      sender, Reconciler(flow: flow),
+    ]
+    for shard in 0..<Keys.shards {
+      services.append(ReportCollector(shard: shard, flow: flow))
+      services.append(OutputCollector(shard: shard, flow: flow))
+    }
+    services += [HTTPService(server: server), drain]
+    return Composition(
+      settings: settings, logger: logger, lock: lock, store: store, embedded: embedded, server: server, services: services)
+  }
+
+  /// Runs until SIGTERM or SIGINT, or until a loop fails.
+  func run() async throws {
+    var configuration = ServiceGroupConfiguration(
+      services: services.map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+    configuration.maximumGracefulShutdownDuration = .seconds(6)
+    do { try await ServiceGroup(configuration: configuration).run() } catch {
+      await end()
+      throw error
+    }
+    await end()
+  }
+
+  private func end() async {
+    await embedded?.stop()
+    do { try store.close() } catch { logger.error("the store did not close", metadata: ["why": "\(error)"]) }
+  }
+
+  private static func redis(_ settings: DashboardSettings, health: HealthBoard, logger: Logger) async throws -> (RedisConfiguration, EmbeddedRedis?) {
+    let address: RedisConfiguration.Address
+    var embedded: EmbeddedRedis?
+    switch settings.redis.place {
+    case .embedded:
+      let server = try await EmbeddedRedis(folder: settings.redisFolder, health: health, logger: logger)
+      embedded = server
+      return (RedisConfiguration(address: .tcp(host: "127.0.0.1", port: server.port)), embedded)
+    case .tcp(let host, let port): address = .tcp(host: host, port: port)
+    case .unix(let path): address = .unix(path: path)
+    }
+    return (
+      RedisConfiguration(
+        address: address, username: settings.redis.username, password: settings.redis.password?.reveal(), database: settings.redis.db),
+      nil
+    )
+  }
+}
+
+/// Why the dashboard does not start, as a sentence.
+struct StartFault: Error, CustomStringConvertible {
+  let description: String
+  init(_ description: String) { self.description = description }
+}
+
+/// The server as a loop of the service group.
+struct HTTPService: Service {
+  let server: Server
+  func run() async throws {
+    try await withGracefulShutdownHandler {
+      try await server.run()
+    } onGracefulShutdown: {
+      server.beginShutdown()
+    }
+  }
+}

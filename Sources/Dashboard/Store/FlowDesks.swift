@@ -1,0 +1,23 @@
+// What a new process takes over from the store about each agent: who spoke last, how much it takes, whether something waits.
+import GRDB
+import Shared
+
+enum FlowDesks {
+  static func load(_ db: Database) throws -> [(AgentID, Desk)] {
+    var desks: [(AgentID, Desk)] = []
+    for row in try Row.fetchAll(db, sql: "SELECT uuid, journal, incarnation, hello FROM agents WHERE removed_at IS NULL") {
+      var desk = Desk()
+      let journal: String? = row[1]
+      let incarnation: String? = row[2]
+      if let journal = journal.flatMap({ Nonce($0) }), let incarnation = incarnation.flatMap({ Nonce($0) }) {
+        desk.address = AgentAddress(journal: journal, incarnation: incarnation)
+      }
+      if let hello: String = row[3] {
+        desk.concurrency = max(1, try JSONCoder.decode(Hello.self, from: Array(hello.utf8)).concurrency)
+      }
+      desks.append((AgentID(row[0]), desk))
+    }
+    for agent in try FlowEnds.busyAgents(db) where !desks.contains(where: { $0.0 == agent }) { desks.append((agent, Desk())) }
+    return desks
+  }
+}

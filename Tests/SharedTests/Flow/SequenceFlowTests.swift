@@ -1,0 +1,88 @@
+import Testing
+
+@testable import Shared
+
+@Suite struct SequenceFlowTests {
+  private let a = Nonce(1), b = Nonce(2)
+
+  @Test func aReplayedBatchIsDroppedUnread() {
+    var committed = CommittedSequence()
+    #expect(committed.judge(incarnation: a, first: 1, count: 3, oldest: 1) == .apply(from: 0))
+    #expect(committed.judge(incarnation: a, first: 1, count: 3, oldest: 1) == .stale)
+    #expect(committed.sequence == 3)
+  }
+
+  @Test func anOverlappingBatchIsAppliedFromWhereItIsNew() {
+    var committed = CommittedSequence(incarnation: a, sequence: 3)
+    #expect(committed.judge(incarnation: a, first: 2, count: 4, oldest: 2) == .apply(from: 2))
+    #expect(committed.sequence == 5)
+  }
+
+  @Test func aGapIsNotCommitted() {
+    var committed = CommittedSequence(incarnation: a, sequence: 3)
+    #expect(committed.judge(incarnation: a, first: 5, count: 1, oldest: 2) == .gap)
+    #expect(committed.sequence == 3)
+  }
+
+  @Test func aRestoredReceiverDoesNotWaitForWhatIsGone() {
+    var committed = CommittedSequence(incarnation: a, sequence: 3)
+    #expect(committed.judge(incarnation: a, first: 10, count: 2, oldest: 10) == .apply(from: 0))
+    #expect(committed.sequence == 11)
+    // ... but for what is still kept it does.
+    var other = CommittedSequence(incarnation: a, sequence: 3)
+    #expect(other.judge(incarnation: a, first: 12, count: 2, oldest: 10) == .gap)
+  }
+
+  @Test func aNewIncarnationBeginsWithTheOldestThatItKeeps() {
+    var committed = CommittedSequence(incarnation: a, sequence: 30)
+    #expect(committed.judge(incarnation: b, first: 2, count: 1, oldest: 1) == .gap)
+    #expect(committed.judge(incarnation: b, first: 1, count: 2, oldest: 1) == .apply(from: 0))
+    #expect(committed == CommittedSequence(incarnation: b, sequence: 2))
+  }
+
+  @Test func whatIsAcknowledgedLeavesTheWindowAndTheRestIsSentAgainAfterGoingBack() {
+    var window = SendWindow<Int>()
+    for item in 1...5 { window.append(item) }
+    #expect(Array(window.pending(limit: 3).items) == [1, 2, 3])
+    window.sent(3)
+    #expect(window.pending(limit: 10).first == 4)
+    #expect(Array(window.acknowledge(2)) == [1, 2])
+    window.goBack()
+    #expect(window.pending(limit: 10).first == 3)
+    #expect(Array(window.pending(limit: 10).items) == [3, 4, 5])
+    #expect(window.oldest == 3)
+    #expect(Array(window.acknowledge(99)) == [3, 4, 5])
+    #expect(window.count == 0 && window.next == 6 && window.cursor == 6)
+  }
+
+  @Test func everyLossAndRepetitionStillCommitsEveryItemOnceAndInOrder() {
+    var random = SystemRandomNumberGenerator()
+    for _ in 0..<300 {
+      var window = SendWindow<Int>()
+      var committed = CommittedSequence()
+      var received: [Int] = []
+      var next = 1
+      var steps = 0
+      while received.count < 40 && steps < 20_000 {
+        steps += 1
+        switch Int.random(in: 0..<6, using: &random) {
+        case 0: if next <= 40 { window.append(next); next += 1 }
+        case 1: window.goBack()
+        case 2: _ = window.acknowledge(committed.sequence)
+        default:
+          let (first, items) = window.pending(limit: Int.random(in: 1...5, using: &random))
+          guard !items.isEmpty else { continue }
+          let batch = Array(items)
+          window.sent(batch.count)
+          if Bool.random(using: &random) { continue }  // lost on the way
+          for _ in 0...Int.random(in: 0...1, using: &random) {
+            if case .apply(let from) = committed.judge(incarnation: a, first: first, count: batch.count, oldest: window.oldest) {
+              received += batch[from...]
+            }
+          }
+        }
+      }
+      #expect(received == Array(1...40))
+    }
+  }
+}
