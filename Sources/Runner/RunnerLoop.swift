@@ -14,6 +14,8 @@ final class RunnerLoop {
   private let process: ProcessIdentity
   private let buffer: UnsafeMutableRawBufferPointer
   private var attempt: RunningAttempt?
+  /// The last attempt, if something it started lives on or holds its pipes.
+  private var left: RunningAttempt?
   private var waiting: [AttemptOrder] = []
   private var isRetiring = false
   private var retryExitAt: UInt64?
@@ -58,7 +60,7 @@ final class RunnerLoop {
     let isReading = attempt?.isReading(now) ?? false
     descriptors.append(pollfd(fd: isReading ? attempt?.stdout?.raw ?? -1 : -1, events: Int16(POLLIN), revents: 0))
     descriptors.append(pollfd(fd: isReading ? attempt?.stderr?.raw ?? -1 : -1, events: Int16(POLLIN), revents: 0))
-    let wakeAt = min(attempt?.wakeAt(now) ?? .max, retryExitAt ?? .max)
+    let wakeAt = retryExitAt ?? attempt?.wakeAt(now) ?? .max
     let timeout = wakeAt == .max ? -1 : Int64(clamping: wakeAt > now ? wakeAt - now : 0)
     guard cspawn_poll(&descriptors, descriptors.count, timeout) > 0 else { return }
     if descriptors[1].revents != 0 { link.receive() }
@@ -121,11 +123,13 @@ final class RunnerLoop {
     } catch {
       return refuse(order, error.error == EEXIST ? .outputExists : .outputFailed, error.error)
     }
+    // Before exec, so that a run never seems shorter than it was.
+    let startedAt = System.monotonic()
     switch Launch.start(order, resources) {
     case .started(let pid):
       resources.closeChildSide()
       let running = RunningAttempt(
-        order: order, pid: pid, resources: resources, spool: spool, records: records, link: link)
+        order: order, pid: pid, startedAt: startedAt, resources: resources, spool: spool, records: records, link: link)
       attempt = running
       _ = records.append(.started(StartedRecord(pid: pid, wallMilliseconds: running.startedWall)))
       link.post(.began(run: order.run, attempt: order.attempt, pid: pid, wallMilliseconds: running.startedWall))
@@ -173,8 +177,6 @@ final class RunnerLoop {
       left = running
     }
   }
-
-  private var left: RunningAttempt?
 
   private func serveAgain() {
     guard !isRetiring, link.isOpen else { return }

@@ -53,7 +53,7 @@ final class RunningAttempt {
   private var exit: ExitRecord?
 
   init(
-    order: AttemptOrder, pid: Int32, resources: LaunchResources, spool: SpoolWriter, records: RecordsWriter, link: AgentLink
+    order: AttemptOrder, pid: Int32, startedAt: UInt64, resources: LaunchResources, spool: SpoolWriter, records: RecordsWriter, link: AgentLink
   ) {
     self.order = order
     self.pid = pid
@@ -62,7 +62,7 @@ final class RunningAttempt {
     self.link = link
     stdout = resources.stdout.read
     stderr = resources.stderr.read
-    startedAt = System.monotonic()
+    self.startedAt = startedAt
     startedWall = System.wallMilliseconds()
     if order.timeoutMilliseconds > 0 { deadlineAt = System.after(startedAt, milliseconds: order.timeoutMilliseconds) }
   }

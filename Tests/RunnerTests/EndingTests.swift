@@ -1,0 +1,216 @@
+// Deadlines and kills: the whole tree is ended, and what is said about it is true.
+
+import Glibc
+import Testing
+
+@testable import Runner
+
+struct EndingTests {
+  func number(in text: String) -> Int32 { Int32(text.split(separator: "\n").first.map(String.init) ?? "") ?? 0 }
+
+  @Test func aDeadlineEndsWithTermFirst() async throws {
+    try await withRunner { runner in
+      var order = runner.order("hang", "600000")
+      order.timeoutMilliseconds = 200
+      let ended = try runner.run(order)
+      #expect(ended.exit.how == .signalled(SIGTERM))
+      #expect(ended.exit.cause == .deadline)
+      #expect(ended.exit.signalled == 1 && ended.exit.left == 0)
+      #expect(ended.exit.durationNanoseconds >= 200_000_000)
+      try runner.waitForIdle()
+    }
+  }
+
+  @Test func whoIgnoresTermIsKilledAfterTheGrace() async throws {
+    try await withRunner { runner in
+      var order = runner.order("ignore-term")
+      order.timeoutMilliseconds = 300
+      order.graceMilliseconds = 300
+      let ended = try runner.run(order)
+      #expect(ended.exit.how == .signalled(SIGKILL))
+      #expect(ended.exit.cause == .deadline)
+      #expect(ended.exit.signalled == 1 && ended.exit.left == 0)
+      #expect(ended.exit.durationNanoseconds >= 600_000_000)
+      try runner.waitForIdle()
+    }
+  }
+
+  @Test func aKillTakesItsSignalAndAnImpatientSecondOneItsShorterGrace() async throws {
+    try await withRunner { runner in
+      let order = runner.order("hang", "600000")
+      _ = try runner.begin(order)
+      try runner.waitForOutput(6)
+      try runner.send(.kill(run: order.run, signal: SIGINT, graceMilliseconds: 60_000))
+      let ended = try runner.end()
+      #expect(ended.exit.how == .signalled(SIGINT) && ended.exit.cause == .kill)
+      try runner.waitForIdle()
+
+      let stubborn = runner.order("ignore-term")
+      _ = try runner.begin(stubborn)
+      try runner.waitForOutput(6)
+      try runner.send(.kill(run: "another-run", signal: SIGKILL, graceMilliseconds: 0))
+      try runner.send(.kill(run: stubborn.run, signal: SIGTERM, graceMilliseconds: 60_000))
+      try runner.send(.kill(run: stubborn.run, signal: SIGTERM, graceMilliseconds: 50))
+      let killed = try runner.end()
+      #expect(killed.exit.how == .signalled(SIGKILL) && killed.exit.cause == .kill)
+      try runner.waitForIdle()
+    }
+  }
+
+  @Test func whatIsTidyingUpGetsItsGraceThoughTheLeaderIsGone() async throws {
+    try await withRunner { runner in
+      let order = runner.order("tidy-on-term")
+      _ = try runner.begin(order)
+      try runner.waitForOutput(6)
+      try runner.send(.kill(run: order.run, signal: SIGTERM, graceMilliseconds: 60_000))
+      let ended = try runner.end()
+      #expect(ended.exit.how == .signalled(SIGTERM))
+      #expect(runner.text(order) == "ready\ntidied\n")
+      #expect(ended.exit.signalled == 2 && ended.exit.left == 0)
+      try runner.waitForIdle()
+    }
+  }
+
+  @Test(arguments: [0, 1]) func whoEscapedIntoAnotherSessionIsFoundAndEnded(ignoringTerm: Int) async throws {
+    try await withRunner { runner in
+      var order = runner.order("escape", "\(ignoringTerm)")
+      order.graceMilliseconds = 200
+      _ = try runner.begin(order)
+      try runner.waitForOutput(2)
+      let escaped = number(in: runner.text(order))
+      #expect(isAlive(escaped))
+      try runner.send(.kill(run: order.run, signal: SIGTERM, graceMilliseconds: 200))
+      let ended = try runner.end()
+      #expect(ended.exit.how == .signalled(SIGTERM))
+      #expect(ended.exit.signalled == 2 && ended.exit.left == 0)
+      #expect(!isAlive(escaped))
+      try runner.waitForIdle()
+    }
+  }
+
+  @Test func aShellFullOfChildrenIsEndedWhole() async throws {
+    try await withRunner { runner in
+      let order = runner.shell("for i in 1 2 3 4 5 6 7 8; do (trap '' TERM; while :; do sleep 5; done) & done; echo ready; wait")
+      _ = try runner.begin(order)
+      try runner.waitForOutput(6)
+      try runner.send(.kill(run: "", signal: SIGTERM, graceMilliseconds: 100))
+      let ended = try runner.end()
+      #expect(ended.exit.cause == .kill && ended.exit.left == 0)
+      #expect(ended.exit.signalled >= 9)
+      try runner.waitForIdle()
+    }
+  }
+
+  @Test func whatIsLeftOnPurposeLivesOnAndItsRunnerRetires() async throws {
+    try await withRunner { runner in
+      let order = runner.shell("setsid sleep 600 >/dev/null 2>&1 & echo $!")
+      let ended = try runner.run(order)
+      let left = number(in: runner.text(order))
+      #expect(ended.exit.how == .exited(0) && ended.exit.left == 1 && ended.exit.signalled == 0)
+      #expect(!ended.exit.notes.contains(.pipeHeld))
+      #expect(try runner.next() == .retiring)
+      #expect(try runner.waitForExit() == 0)
+      #expect(isAlive(left))
+      kill(left, SIGKILL)
+    }
+  }
+
+  @Test func aGrandchildWithThePipeDoesNotHoldUpTheVerdict() async throws {
+    try await withRunner { runner in
+      let order = runner.order("hold-pipe", "600000")
+      let start = System.monotonic()
+      let ended = try runner.run(order)
+      #expect(System.monotonic() - start < 10_000_000_000)
+      #expect(ended.exit.how == .exited(0) && ended.exit.left == 1)
+      #expect(ended.exit.notes.contains(.pipeHeld))
+      #expect(ended.exit.durationNanoseconds < 5_000_000_000, "the drain is not part of the run")
+      let left = number(in: runner.text(order))
+      #expect(isAlive(left))
+      #expect(try runner.next() == .retiring)
+      // The runner stays until nobody can write into the pipe any more.
+      #expect(isAlive(runner.process.pid))
+      kill(left, SIGKILL)
+      #expect(try runner.waitForExit() == 0)
+    }
+  }
+
+  @Test func whatIsLeftMayGoOnWritingWithoutDyingOfIt() async throws {
+    try await withRunner { runner in
+      let order = runner.order("talk-on", "400")
+      let ended = try runner.run(order)
+      #expect(ended.exit.left == 1 && ended.exit.notes.contains(.pipeHeld))
+      let left = number(in: runner.text(order))
+      _ = try runner.wait { $0 == .retiring ? true : nil } as Bool
+      let size = runner.file(order)?.count
+      // It ends by itself after its last line; a broken pipe would have ended it at its first.
+      #expect(try runner.waitForExit() == 0)
+      #expect(!isAlive(left))
+      #expect(runner.file(order)?.count == size, "what comes after the verdict is not stored")
+    }
+  }
+
+  @Test func aCommandThatClosesItsOutputIsNotOverBeforeItExits() async throws {
+    try await withRunner { runner in
+      let order = runner.order("close-and-go-on", "300")
+      let ended = try runner.run(order)
+      #expect(ended.exit.how == .exited(3))
+      #expect(ended.exit.durationNanoseconds >= 300_000_000)
+      #expect(runner.text(order) == "before\n")
+      try runner.waitForIdle()
+    }
+  }
+
+  @Test func aKillAfterTheExitChangesNothing() async throws {
+    try await withRunner { runner in
+      // The leader has gone; for as long as the drain lasts the attempt is still there.
+      let order = runner.order("hold-pipe", "600000")
+      _ = try runner.begin(order)
+      try runner.waitForOutput(2)
+      let left = number(in: runner.text(order))
+      _ = poll { ProcessEntry(pid: left)?.parent == runner.process.pid }
+      try runner.send(.kill(run: order.run, signal: SIGKILL, graceMilliseconds: 0))
+      let ended = try runner.end()
+      #expect(ended.exit.how == .exited(0) && ended.exit.cause == .none && ended.exit.left == 1)
+      #expect(isAlive(left))
+      kill(left, SIGKILL)
+    }
+  }
+
+  @Test func termToTheRunnerEndsItsAttemptProperly() async throws {
+    try await withRunner { runner in
+      var order = runner.order("ignore-term")
+      order.graceMilliseconds = 100
+      let pid = try runner.begin(order)
+      try runner.waitForOutput(6)
+      kill(runner.process.pid, SIGTERM)
+      let ended = try runner.end()
+      #expect(ended.exit.how == .signalled(SIGKILL) && ended.exit.cause == .kill)
+      #expect(try runner.next() == .retiring)
+      #expect(try runner.waitForExit() == 0)
+      #expect(!isAlive(pid))
+    }
+  }
+
+  @Test func anIdleRunnerLeavesOnTermOnRetireAndWhenItsAgentGoes() async throws {
+    try await withRunner { runner in
+      kill(runner.process.pid, SIGTERM)
+      try #require(try runner.waitForExit() == 0)
+    }
+    try await withRunner { runner in
+      try runner.send(.retire)
+      #expect(try runner.next() == .retiring)
+      #expect(try runner.waitForExit() == 0)
+    }
+    try await withRunner { runner in
+      runner.disconnect()
+      try #require(try runner.waitForExit() == 0)
+    }
+  }
+
+  @Test func otherSignalsDoNotDisturbARunner() async throws {
+    try await withRunner { runner in
+      for signal in [SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2, SIGALRM] { kill(runner.process.pid, signal) }
+      try #require(try runner.run(runner.shell("exit 4")).exit.how == .exited(4))
+    }
+  }
+}
