@@ -31,7 +31,7 @@ struct TaskBody: Sendable, Equatable {
   private static func environment(_ reader: inout FieldReader) -> [String: String]? {
     guard let pairs = reader.stringMap("env") else { return nil }
     for (key, _) in pairs where key.isEmpty || key.utf8.contains(UInt8(ascii: "=")) || key.utf8.contains(0) {
-      reader.fault("env", "a variable's name in \"env\" must not be empty and must contain neither \"=\" nor NUL")
+      reader.fault(.badField, "env", "a variable's name in \"env\" must not be empty and must contain neither \"=\" nor NUL")
     }
     return Dictionary(pairs.map { ($0.key, $0.value) }) { $1 }
   }
@@ -40,11 +40,11 @@ struct TaskBody: Sendable, Equatable {
     let text = reader.string("stdin")
     let base64 = reader.string("stdinBase64")
     if text != nil && base64 != nil {
-      reader.fault("stdinBase64", "\"stdin\" and \"stdinBase64\" cannot both be given")
+      reader.fault(.badField, "stdinBase64", "\"stdin\" and \"stdinBase64\" cannot both be given")
     }
     guard let base64 else { return text.map { Base64Bytes(Array($0.utf8)) } }
     guard let bytes = Base64.decode(base64) else {
-      reader.fault("stdinBase64", "\"stdinBase64\" is not base64 (RFC 4648, with padding)")
+      reader.fault(.badField, "stdinBase64", "\"stdinBase64\" is not base64 (RFC 4648, with padding)")
       return nil
     }
     return Base64Bytes(bytes)
@@ -53,9 +53,9 @@ struct TaskBody: Sendable, Equatable {
   private static func timeout(_ reader: inout FieldReader) -> Double? {
     guard let seconds = reader.number("timeout") else { return nil }
     if seconds == 0 {
-      reader.fault("timeout", "\"timeout\" must not be 0", hint: "leave it out for the agent's default; a negative one means none")
+      reader.fault(.badField, "timeout", "\"timeout\" must not be 0", hint: "leave it out for the agent's default; a negative one means none")
     } else if seconds > longestTime {
-      reader.fault("timeout", "\"timeout\" must not be more than \(Int(longestTime)) seconds", hint: "a negative one means none")
+      reader.fault(.badField, "timeout", "\"timeout\" must not be more than \(Int(longestTime)) seconds", hint: "a negative one means none")
     }
     return seconds < 0 ? -1 : seconds
   }
@@ -63,7 +63,7 @@ struct TaskBody: Sendable, Equatable {
   private static func expires(_ reader: inout FieldReader) -> Double {
     guard let seconds = reader.number("expires") else { return TaskSpec.defaultExpires }
     if seconds <= 0 || seconds > longestTime {
-      reader.fault("expires", "\"expires\" must be more than 0 and at most \(Int(longestTime)) seconds")
+      reader.fault(.badField, "expires", "\"expires\" must be more than 0 and at most \(Int(longestTime)) seconds")
     }
     return seconds
   }

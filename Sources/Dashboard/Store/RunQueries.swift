@@ -50,12 +50,14 @@ struct RunFilter: Sendable, Equatable {
   var states: [RunState] = []
   var project: String?
   var uuid: String?
+  var task: ULID?
   /// Bounds on the time of acceptance, milliseconds since 1970: from `since` on, before `until`.
   var since: Int64?
   var until: Int64?
 
   /// The index to walk: the one that leaves least to skip.
   func index(for state: RunState?) -> String {
+    if task != nil && state == nil { return "" }
     if uuid != nil { return "INDEXED BY runs_by_agent" }
     if let state, state != .succeeded || project == nil { return "INDEXED BY runs_by_state" }
     return project != nil ? "INDEXED BY runs_by_project" : ""
@@ -73,6 +75,7 @@ struct RunFilter: Sendable, Equatable {
     add("state = ?", state?.rawValue)
     add("project = ?", project)
     add("uuid = ?", uuid)
+    add("task = ?", task?.description)
     add("task >= ?", since.map { ULID.first(ofMillisecond: $0).description })
     add("task < ?", until.map { ULID.first(ofMillisecond: $0).description })
     return (sql, arguments)
