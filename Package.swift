@@ -6,13 +6,15 @@ let collections = Target.Dependency.product(name: "DequeModule", package: "swift
 let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
-let lifecycleSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 
 let package = Package(
   name: "muster",
+  products: [
+    .executable(name: "dashboard", targets: ["Dashboard"])
+  ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
     .package(url: "https://github.com/apple/swift-collections", exact: "1.6.0"),
@@ -25,12 +27,14 @@ let package = Package(
   targets: [
     .systemLibrary(name: "CHiredis"),
     .systemLibrary(name: "CEpoll"),
+    .target(name: "HTTP", dependencies: ["CEpoll", httpTypes]),
     .target(name: "Redis", dependencies: ["CHiredis", collections]),
     .target(name: "Shared", dependencies: ["Redis", logging]),
     .executableTarget(name: "embed"),
     .plugin(name: "Embed", capability: .buildTool(), dependencies: ["embed"]),
-    .target(
-      name: "Dashboard", dependencies: ["Shared", grdb, lifecycle, arguments, logging], plugins: ["Embed"]),
+    .executableTarget(
+      name: "Dashboard", dependencies: ["Shared", "HTTP", grdb, lifecycle, arguments, logging], plugins: ["Embed"]),
+    .testTarget(name: "SharedTests", dependencies: ["Shared", logging], exclude: ["Golden"]),
   ],
   swiftLanguageModes: [.v6]
 )

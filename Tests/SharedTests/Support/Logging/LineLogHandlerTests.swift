@@ -1,0 +1,48 @@
+import Logging
+import Testing
+
+@testable import Shared
+
+@Suite struct LineLogHandlerTests {
+  private struct Broken: Error, CustomStringConvertible { let description = "it\nbroke" }
+
+  private func logged(_ body: (inout Logger) -> Void) throws -> [String] {
+    let folder = try TemporaryFolder()
+    let output = LogOutput(file: LogFile(folder.file("x.log")), standardError: false)
+    var logger = Logger(label: "agent.test") { LineLogHandler(label: $0, level: .info, output: output) }
+    body(&logger)
+    return try folder.text("x.log").split(separator: "\n").map(String.init)
+  }
+
+  @Test func anEventIsOneLineOfTimeLevelLabelMessageAndSortedFields() throws {
+    let lines = try logged { logger in
+      logger[metadataKey: "agent"] = "web1"
+      logger.info("took 3 runs", metadata: ["run": "a-1", "count": "\(3)"])
+    }
+    #expect(lines.count == 1)
+    let parts = lines[0].split(separator: " ", maxSplits: 1)
+    #expect(WallTime(String(parts[0])) != nil)
+    #expect(parts[1] == #"info agent.test "took 3 runs" agent=web1 count=3 run=a-1"#)
+  }
+
+  @Test func nothingInAMessageOrFieldCanEndTheLineOrForgeAField() throws {
+    let lines = try logged { logger in
+      logger.error("a\nb\u{1B}[31m\"q\"", metadata: ["x": "1 y=2", "e": "", "list": ["a", "b c"], "b=c": "\r\n", "é": "é"])
+      logger.warning("w", error: Broken())
+    }
+    #expect(lines.count == 2)
+    #expect(lines[0].contains(#"error agent.test "a\nb\u001b[31m\"q\"" "b=c"="\r\n" e="" list="#))
+    #expect(lines[0].hasSuffix(#" x="1 y=2" "é"="é""#))
+    #expect(lines[1].hasSuffix(#"warning agent.test "w" error="it\nbroke""#))
+  }
+
+  @Test func whatIsBelowTheLevelIsNotWritten() throws {
+    let lines = try logged { logger in
+      logger.debug("no")
+      logger.info("yes")
+      logger.logLevel = .debug
+      logger.debug("now")
+    }
+    #expect(lines.map { $0.split(separator: " ").last } == ["\"yes\"", "\"now\""])
+  }
+}
