@@ -40,7 +40,7 @@ enum BackgroundAgent {
       throw .backgroundDied(end: end.words, lastWords: lastWords(remains, from: before), file: remains)
     case .redisAway(let reason):
       child.end(within: .seconds(10))
-      throw .redisAway(reason, after: redisPatience)
+      throw .redisAway(place: "\(settings.redis.place)", reason: reason, after: redisPatience)
     case .outOfTime:
       child.end(within: .seconds(10))
       throw .notReady(after: patience)
@@ -109,7 +109,7 @@ private struct ReadinessWaiter: ~Copyable {
       let left = deadline - .now
       guard left > .zero else { return redisReason.map { .redisAway($0) } ?? .outOfTime }
       var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-      guard cspawn_poll(&entry, 1, left.components.seconds * 1_000_000_000 + left.components.attoseconds / 1_000_000_000) > 0 else { continue }
+      guard cspawn_poll(&entry, 1, left.nanoseconds) > 0 else { continue }
       var chunk = [UInt8](repeating: 0, count: 4096)
       let count = read(descriptor, &chunk, chunk.count)
       if count < 0 { continue }
@@ -153,7 +153,8 @@ private struct Child {
     var status: Int32 = 0
     while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
     let signal = status & 0x7f
-    return signal == 0 ? End(exitCode: status >> 8 & 0xff, words: "exit code \(status >> 8 & 0xff)") : End(words: "signal \(signal)")
+    let code = status >> 8 & 0xff
+    return signal == 0 ? End(exitCode: code, words: "exit code \(code)") : End(words: "signal \(signal)")
   }
 }
 

@@ -1,4 +1,4 @@
-// What went wrong, in words for the terminal: what, then what to do about it. The only place where a failure becomes text.
+// What went wrong, in words for the terminal: what, then what to do about it. Nowhere else does a failure become text.
 
 import Shared
 
@@ -8,7 +8,8 @@ extension AgentFailure: CustomStringConvertible {
     case .settings(let problems):
       return problems.problems.count == 1
         ? "the settings are wrong: \(problems)"
-        : "the settings are wrong in \(problems.problems.count) places:\n" + problems.problems.map { "  \($0)" }.joined(separator: "\n")
+        : "the settings are wrong in \(problems.problems.count) places:\n"
+          + problems.problems.map { "  \($0)" }.joined(separator: "\n")
     case .alreadyRunning(let lockFile, let pid):
       let holder = pid.map { "process \($0)" } ?? "another process"
       return "another agent is running on this state folder: \(holder) holds \(lockFile)\n"
@@ -18,10 +19,11 @@ extension AgentFailure: CustomStringConvertible {
     case .cannotListen(let address, let reason):
       return "cannot listen on \(address): \(reason)\nset http.listen to an address that is free, or to port 0 for any free port"
     case .work(let sentence): return sentence
-    case .redisAway(let reason, let after):
-      return "not started: Redis could not be reached within \(after.words): \(reason)\n"
+    case .redisAway(let place, let reason, let after):
+      return "not started: Redis at \(place) could not be reached within \(after.words): \(reason)\n"
         + "no agent was left behind; `agent run` (or a service manager around it) waits for Redis for as long as it takes"
-    case .notReady(let after): return "not started: the agent was not ready within \(after.words) and was ended again; its log tells more"
+    case .notReady(let after):
+      return "not started: the agent was not ready within \(after.words) and was ended again; its log tells more"
     case .backgroundFailed(let words, _): return words
     case .backgroundDied(let end, let lastWords, let file):
       return "not started: the agent ended at once (\(end))" + (lastWords.isEmpty ? "" : ":\n\(lastWords)") + "\nsee \(file)"

@@ -8,7 +8,8 @@ enum AgentErrors {
   static func response(to fault: HTTPFault) -> Response {
     switch fault.status {
     case .notFound:
-      body("unknown_route", fault.reason, hint: "this is an agent's port: GET /v1/agent/version, /health or /<auuid>/log", .notFound)
+      body(
+        "unknown_route", fault.reason, hint: "this is an agent's port: GET /v1/agent/version, /health or /<auuid>/log", .notFound)
     case .methodNotAllowed: body("method_not_allowed", fault.reason, hint: nil, .methodNotAllowed)
     default: body(code(of: fault.status), fault.reason, hint: nil, fault.status)
     }

@@ -16,9 +16,8 @@ struct HostFacts: Sendable, Equatable {
     var names = utsname()
     uname(&names)
     let release = ["/etc/os-release", "/usr/lib/os-release"].lazy.compactMap { try? Files.read($0, limit: 64 << 10) }.first
-    return HostFacts(
-      hostname: text(of: names.nodename), os: release.flatMap { prettyName(inRelease: String(decoding: $0, as: UTF8.self)) } ?? "Linux",
-      arch: text(of: names.machine))
+    let os = release.flatMap { prettyName(inRelease: String(decoding: $0, as: UTF8.self)) }
+    return HostFacts(hostname: text(of: names.nodename), os: os ?? "Linux", arch: text(of: names.machine))
   }
 
   /// The load average over the last minute; 0 where the system does not tell.

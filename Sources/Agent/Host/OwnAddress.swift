@@ -19,7 +19,9 @@ enum OwnAddress {
   }
 
   static func findBlocking(reaching redis: RedisConfiguration.Address) -> String {
-    if case .tcp(let host, let port) = redis, let source = source(reaching: host, port: port), !isLoopback(source) { return source }
+    if case .tcp(let host, let port) = redis, let source = source(reaching: host, port: port), !isLoopback(source) {
+      return source
+    }
     let interfaces = interfaceAddresses()
     return interfaces.first { !$0.contains(":") } ?? interfaces.first ?? "127.0.0.1"
   }
@@ -79,7 +81,8 @@ enum OwnAddress {
   private static func numeric(_ address: UnsafePointer<sockaddr>, _ length: socklen_t) -> String? {
     var buffer = [CChar](repeating: 0, count: Int(NI_MAXHOST))
     guard getnameinfo(address, length, &buffer, socklen_t(buffer.count), nil, 0, NI_NUMERICHOST) == 0 else { return nil }
-    return String(decoding: buffer.prefix { $0 != 0 && $0 != CChar(UInt8(ascii: "%")) }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    let text = buffer.lazy.map { UInt8(bitPattern: $0) }.prefix { $0 != 0 && $0 != UInt8(ascii: "%") }
+    return String(decoding: Array(text), as: UTF8.self)
   }
 
   static func isLoopback(_ address: String) -> Bool {

@@ -17,8 +17,8 @@ enum AgentFailure: Error, Sendable {
 
   // `agent start`
 
-  /// Redis did not answer; the agent that waited for it was ended again.
-  case redisAway(String, after: Duration)
+  /// Redis could not be used; the agent that waited for it was ended again.
+  case redisAway(place: String, reason: String, after: Duration)
   /// Neither registered nor waiting for Redis.
   case notReady(after: Duration)
   /// The background process said why it ended. What it said is worded already.

@@ -16,7 +16,9 @@ final class AgentProgram: Sendable {
 
   /// Listens on the own HTTP address; nothing is answered and nothing taken before `run`.
   /// - Parameter descriptors: the limit before the agent raised its own.
-  init(_ settings: AgentSettings, uuid: AgentID, startedAt: WallTime, descriptors: DescriptorLimit, logger: Logger) throws(AgentFailure) {
+  init(
+    _ settings: AgentSettings, uuid: AgentID, startedAt: WallTime, descriptors: DescriptorLimit, logger: Logger
+  ) throws(AgentFailure) {
     self.settings = settings
     self.uuid = uuid
     self.startedAt = startedAt
@@ -26,7 +28,8 @@ final class AgentProgram: Sendable {
     do throws(ServerError) {
       let listen = settings.http.listen
       server = try Server(
-        host: listen.host, port: listen.port, limits: ServerLimits(settings.http.limits), loops: 1, router: AgentRoutes(work, uuid).router)
+        host: listen.host, port: listen.port, limits: ServerLimits(settings.http.limits), loops: 1,
+        router: AgentRoutes(work, uuid).router)
     } catch {
       throw .cannotListen(address: "\(settings.http.listen)", reason: error.code == 0 ? "\(error)" : systemErrorText(error.code))
     }

@@ -19,18 +19,14 @@ struct ControlSocket: ~Copyable {
     defer { close(folder) }
     let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
     guard descriptor >= 0 else { throw .system(action: "open a socket", code: errno) }
-    let isListening = with(address) { bind(descriptor, $0, $1) } == 0 && chmod(path, 0o600) == 0 && Glibc.listen(descriptor, 16) == 0
+    let isBound = with(address) { bind(descriptor, $0, $1) } == 0
+    let isListening = isBound && chmod(path, 0o600) == 0 && Glibc.listen(descriptor, 16) == 0
     guard isListening else {
       let code = errno
       close(descriptor)
       throw .file(FileError("listen on", path, code: code))
     }
     return ControlSocket(descriptor: descriptor, path: path)
-  }
-
-  private init(descriptor: Int32, path: String) {
-    self.descriptor = descriptor
-    self.path = path
   }
 
   deinit {
@@ -47,8 +43,8 @@ struct ControlSocket: ~Copyable {
       // Not inherited from the listening socket, on Linux.
       _ = fcntl(client, F_SETFD, FD_CLOEXEC)
       ControlSocket.setPatience(client, .seconds(1))
-      guard ControlSocket.isTrusted(client), let word = ControlSocket.line(from: client), let reply = answer(word) else { continue }
-      ControlSocket.send(reply, to: client)
+      guard ControlSocket.isTrusted(client), let word = ControlSocket.line(from: client) else { continue }
+      if let reply = answer(word) { ControlSocket.send(reply, to: client) }
     }
   }
 

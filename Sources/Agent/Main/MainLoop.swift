@@ -25,7 +25,10 @@ struct MainLoop: ~Copyable {
   private var mode: StopMode?
   private var deadline: ContinuousClock.Instant?
 
-  init(_ program: AgentProgram, signals: consuming Signals, control: consuming ControlSocket, readiness: consuming ReadinessPipe?) {
+  init(
+    _ program: AgentProgram, signals: consuming Signals, control: consuming ControlSocket,
+    readiness: consuming ReadinessPipe?
+  ) {
     self.program = program
     self.signals = signals
     self.control = control
@@ -68,12 +71,12 @@ struct MainLoop: ~Copyable {
     var limit: Duration?
     if readiness != nil { limit = MainLoop.readinessPeriod }
     if let deadline { limit = min(limit ?? .seconds(3600), max(.zero, deadline - .now)) }
-    _ = cspawn_poll(&entries, entries.count, limit.map { $0.components.seconds * 1_000_000_000 + $0.components.attoseconds / 1_000_000_000 } ?? -1)
+    _ = cspawn_poll(&entries, entries.count, limit?.nanoseconds ?? -1)
   }
 
   private mutating func received(_ signal: Int32) {
     guard let asked = StopMode(signal: signal) else { return }
-    if asked == .leave, mode == .leave {
+    if signal == SIGINT, mode == .leave {
       // Ctrl-C once more: somebody is in a hurry.
       deadline = .now
       return
@@ -106,6 +109,11 @@ struct MainLoop: ~Copyable {
       readiness?.waiting(fault)
     }
   }
+}
+
+extension Duration {
+  /// For system calls; whole nanoseconds.
+  var nanoseconds: Int64 { components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000 }
 }
 
 /// How the program ended, handed from its task to the main thread.

@@ -16,8 +16,7 @@ enum RunningAgent {
       let settings = try load()
       // A background process keeps no file system busy; every path is absolute by now.
       if readyDescriptor != nil { chdir("/") }
-      let (lock, uuid) = try claim(settings)
-      defer { withExtendedLifetime(lock) {} }
+      let uuid = try claim(settings)
       let startedAt = WallTime.now()
       guard let process = ProcessIdentity.current() else { throw .system(action: "read /proc/self/stat", code: errno) }
       let control = try ControlSocket.listen(settings)
@@ -38,11 +37,11 @@ enum RunningAgent {
   }
 
   /// Makes the folders, takes the state folder for this process, and learns the agent's name.
-  private static func claim(_ settings: AgentSettings) throws(AgentFailure) -> (FileLock, AgentID) {
+  private static func claim(_ settings: AgentSettings) throws(AgentFailure) -> AgentID {
     do throws(SettingsProblems) { try settings.prepareFolders() } catch { throw .settings(error) }
-    let lock: FileLock
     do throws(FileLock.Failure) {
-      lock = try FileLock(settings.lockFile)
+      // Never released: an end that takes too long leaves threads behind that may still write, until the process is gone.
+      _ = Unmanaged.passRetained(try FileLock(settings.lockFile))
     } catch {
       switch error {
       case .held(let path, let holder): throw .alreadyRunning(lockFile: path, pid: holder)
@@ -50,7 +49,7 @@ enum RunningAgent {
       }
     }
     do throws(SettingsProblems) {
-      return (lock, AgentID(try settings.resolveUUID()))
+      return AgentID(try settings.resolveUUID())
     } catch {
       throw .settings(error)
     }
