@@ -53,7 +53,8 @@ final class RunningAttempt {
   private var exit: ExitRecord?
 
   init(
-    order: AttemptOrder, pid: Int32, startedAt: UInt64, resources: LaunchResources, spool: SpoolWriter, records: RecordsWriter, link: AgentLink
+    order: AttemptOrder, pid: Int32, startedAt: UInt64, resources: LaunchResources, spool: SpoolWriter, records: RecordsWriter,
+    link: AgentLink
   ) {
     self.order = order
     self.pid = pid

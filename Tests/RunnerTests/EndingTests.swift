@@ -136,7 +136,7 @@ struct EndingTests {
 
   @Test func whatIsLeftMayGoOnWritingWithoutDyingOfIt() async throws {
     try await withRunner { runner in
-      let order = runner.order("talk-on", "400")
+      let order = runner.order("talk-on", "300")
       let ended = try runner.run(order)
       #expect(ended.exit.left == 1 && ended.exit.notes.contains(.pipeHeld))
       let left = number(in: runner.text(order))

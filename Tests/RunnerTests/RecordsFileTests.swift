@@ -26,6 +26,7 @@ struct RecordsFileTests {
       #expect(read.records == Array(RecordsFileTests.records.prefix(max(0, ends.count { $0 <= length } - 1))))
       #expect(read.damaged == 0 && read.errno == 0)
       #expect(read.torn == !(length == 0 || ends.contains(length)))
+      guard length % 7 == 0 else { continue }
       // The rest arrives: reading goes on from where it stopped, also in another reader.
       let offset = reader.offset
       try RecordsFileTests.write(RecordsFileTests.bytes, to: path)

@@ -120,11 +120,13 @@ struct SpoolTests {
       return state
     }
     // 600,000 bytes went through; the ring of 200,000 holds those from 400,000 on; 65,536 more may be there unrecorded.
-    #expect(SpoolReader.read(path: path, from: 10, limit: 100, state: { state(600_000) }) == .bytes([UInt8](repeating: 7, count: 100)))
+    #expect(
+      SpoolReader.read(path: path, from: 10, limit: 100, state: { state(600_000) }) == .bytes([UInt8](repeating: 7, count: 100)))
     #expect(SpoolReader.read(path: path, from: 390_000, limit: 100, state: { state(600_000) }) == .gone(until: 400_000))
     #expect(SpoolReader.read(path: path, from: 400_000, limit: 100, state: { state(600_000) }) == .gone(until: 465_536))
     #expect(
-      SpoolReader.read(path: path, from: 465_536, limit: 100, state: { state(600_000) }) == .bytes([UInt8](repeating: 7, count: 100)))
+      SpoolReader.read(path: path, from: 465_536, limit: 100, state: { state(600_000) })
+        == .bytes([UInt8](repeating: 7, count: 100)))
     #expect(SpoolReader.read(path: path, from: 600_000, limit: 100, state: { state(600_000) }) == .end)
     // The total grew between the two looks.
     var looks = 0
