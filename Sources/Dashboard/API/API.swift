@@ -97,3 +97,6 @@ struct API: Sendable {
       })
   }
 }
+
+/// Everything that the dashboard answers: the API, and `files` for every other path.
+func dashboardRouter(_ services: APIServices, files: StaticFiles) -> Router { API(services).router(pages: files.handler()) }
