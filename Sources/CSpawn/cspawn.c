@@ -93,7 +93,7 @@ static int set_ids(const struct cspawn_request *request) {
 
 /* Handlers point into memory that is shared until exec, so they have to go before the mask opens; ignored signals would
  * survive exec. Only what is not default already is written. */
-static int set_default_signals(void) {
+int cspawn_default_signals(void) {
     unsigned long action[8], none[8];
     memset(none, 0, sizeof none);
     for (int signal = 1; signal <= 64; signal++) {
@@ -102,6 +102,10 @@ static int set_default_signals(void) {
         if (action[0] == 0) continue;
         if (syscall(SYS_rt_sigaction, signal, none, NULL, KERNEL_SIGSET_BYTES) < 0) return -1;
     }
+    return 0;
+}
+
+static int open_mask(void) {
     uint64_t empty = 0;
     return (int)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &empty, NULL, KERNEL_SIGSET_BYTES);
 }
@@ -115,7 +119,9 @@ static int child_main(void *argument) {
     if (set_ids(request) < 0) fail(context, CSPAWN_STEP_IDS);
     if (request->file_mask >= 0) umask((mode_t)request->file_mask);
     if (request->directory && chdir(request->directory) < 0) fail(context, CSPAWN_STEP_DIRECTORY);
-    if (set_default_signals() < 0) fail(context, CSPAWN_STEP_SIGNALS);
+    if ((!request->signals_are_default && cspawn_default_signals() < 0) || open_mask() < 0) {
+        fail(context, CSPAWN_STEP_SIGNALS);
+    }
     execve(request->path, request->argv, request->envp);
     return fail(context, CSPAWN_STEP_EXEC);
 }

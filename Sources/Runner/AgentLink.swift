@@ -54,10 +54,14 @@ final class AgentLink {
     }
   }
 
-  /// The next order; what this version does not know is passed over.
+  /// The next order; what this version does not know is passed over, an attempt it cannot read is refused.
   func nextOrder() -> RunnerOrder? {
     while let frame = incoming.next() {
       if let order = RunnerOrder(frame: frame) { return order }
+      if frame.first == RunnerOrder.Kind.attempt {
+        post(.refused(RefusedRecord(run: "", attempt: 0, reason: .malformed, error: EBADMSG)))
+        post(.idle)
+      }
     }
     if incoming.isBroken { close() }
     return nil

@@ -70,6 +70,7 @@ enum Launch {
             request.stderr_fd = resources.stderr.write?.raw ?? -1
             request.extra_fd = -1
             request.new_session = 1
+            request.signals_are_default = 1
             request.file_mask = Int32(order.fileMask ?? 0o022) & 0o777
             if let ids = order.ids {
               request.set_ids = 1

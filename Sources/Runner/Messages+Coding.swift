@@ -51,7 +51,7 @@ public struct FrameBuffer: Sendable {
 }
 
 extension RunnerOrder {
-  private enum Kind {
+  enum Kind {
     static let attempt: UInt8 = 1
     static let kill: UInt8 = 2
     static let retire: UInt8 = 3

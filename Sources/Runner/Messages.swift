@@ -59,6 +59,12 @@ public struct AttemptOrder: Sendable, Equatable {
     self.arguments = arguments
     self.outputPath = outputPath
   }
+
+  /// A NUL would silently cut what the operating system is given.
+  var hasNul: Bool {
+    [executable, directory, outputPath].contains { $0.contains(0) } || arguments.contains { $0.contains(0) }
+      || environment.contains { $0.contains(0) }
+  }
 }
 
 /// Agent to runner.

@@ -106,6 +106,7 @@ final class RunnerLoop {
   }
 
   private func start(_ order: AttemptOrder) {
+    if order.hasNul { return refuse(order, .malformed, EINVAL) }
     let begin = BeginRecord(
       run: order.run, attempt: order.attempt, outputPath: order.outputPath, cap: order.cap,
       wallMilliseconds: System.wallMilliseconds())

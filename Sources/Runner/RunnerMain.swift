@@ -10,9 +10,9 @@ public enum RunnerMain {
   public static func run(arguments: [String]) -> Int32 {
     guard arguments.count == 1, let path = arguments.first, fcntl(agentSocket, F_GETFD) >= 0 else { return 2 }
     _ = fcntl(agentSocket, F_SETFD, FD_CLOEXEC)
-    // Everything is blocked, so nothing interrupts and nothing needs to be ignored (which commands would inherit).
+    // Everything is default and blocked: nothing interrupts, and nothing is ignored or handled that commands could inherit.
     let watched: [Int32] = [SIGCHLD, SIGTERM]
-    guard cspawn_block_all_signals() == 0, cspawn_become_subreaper() == 0,
+    guard cspawn_block_all_signals() == 0, cspawn_default_signals() == 0, cspawn_become_subreaper() == 0,
       let signals = Descriptor(cspawn_signalfd(watched, watched.count)), let process = ProcessIdentity.current()
     else { return 1 }
     _ = setsid()

@@ -261,7 +261,7 @@ final class RunningAttempt {
 
   private func countLeft() -> UInt64 {
     for _ in 0..<3 {
-      reap()
+      if !nobodyLeft { reap() }
       if nobodyLeft { return 0 }
       let left = ProcessTree.livingDescendants().count
       if left > 0 { return UInt64(left) }

@@ -55,7 +55,8 @@ public enum SpoolRead: Sendable, Equatable {
   case bytes([UInt8])
   /// From the asked offset up to this one the bytes are not in the file (any more).
   case gone(until: UInt64)
-  /// Nothing more is recorded, or, after the end, stored.
+  /// Nothing more is recorded (or, after the end, stored), or what is there cannot be told from overwritten bytes yet: ask again
+  /// when more is recorded, at the latest after the exit record.
   case end
   case failed(errno: Int32)
 }
@@ -84,8 +85,12 @@ public enum SpoolReader {
       if isUnchanged, after.vouches(for: offset) {
         return bytes.isEmpty ? .failed(errno: EIO) : .bytes(bytes)
       }
-      // Overwritten while it was read, though no record says so yet: gone as far as anybody can tell.
-      if isUnchanged { return .gone(until: after.total &+ RunnerLimits.unrecorded &- after.layout.ring) }
+      if isUnchanged {
+        // Perhaps overwritten while it was read. It is gone once the records say so; until then nobody can tell.
+        let stretch = after.layout.stretch(from: offset, limit: 1, stored: after.stored)
+        if case .gone(let until) = stretch { return .gone(until: until) }
+        return .end
+      }
       now = after
     }
     return .failed(errno: EAGAIN)

@@ -154,6 +154,35 @@ struct OutputTests {
     }
   }
 
+  @Test func aCommandThatKeepsChangingStreamsDoesNotFillTheDiskWithRecords() async throws {
+    try await withRunner { runner in
+      let order = runner.order("alternate", "400000")
+      try runner.send(.attempt(order))
+      let ended = try runner.end(within: 60)
+      #expect(ended.exit.total == 800_000 && ended.exit.how == .exited(0))
+      var segments = 0
+      for case .segments(let list) in runner.records() { segments += list.segments.count }
+      #expect(segments < 200_000, "\(segments)")
+    }
+  }
+
+  @Test func theHeadOfASmallCapIsReadWhileItRunsAndTheRestAtTheEnd() async throws {
+    try await withRunner { runner in
+      var order = runner.shell("printf 0123456789; read x <\(runner.folder.path)/fifo")
+      order.cap = 12
+      mkfifo("\(runner.folder.path)/fifo", 0o600)
+      _ = try runner.begin(order)
+      try runner.waitForOutput(10)
+      var state = RecordedAttempt()
+      for record in runner.records() { state.apply(record) }
+      #expect(SpoolReader.read(path: order.outputPath, from: 0, limit: 99, state: { state }) == .bytes(Array("012345".utf8)))
+      #expect(SpoolReader.read(path: order.outputPath, from: 6, limit: 99, state: { state }) == .end)
+      try RecordsFileTests.write([10], to: "\(runner.folder.path)/fifo")
+      state.apply(.exit(try runner.end().exit))
+      #expect(SpoolReader.read(path: order.outputPath, from: 6, limit: 99, state: { state }) == .bytes(Array("6789".utf8)))
+    }
+  }
+
   @Test func anAgentThatDoesNotReadHoldsNothingUp() async throws {
     try await withRunner { runner in
       var order = runner.order("count", "\(64 << 20)")

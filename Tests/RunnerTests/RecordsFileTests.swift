@@ -11,7 +11,7 @@ struct RecordsFileTests {
 
   static func write(_ bytes: [UInt8], to path: String) throws {
     guard let file = Descriptor(open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)) else { throw TestFault("open \(errno)") }
-    _ = bytes.withUnsafeBytes { System.write(file.raw, at: 0, $0) }
+    bytes.withUnsafeBytes { _ = Glibc.write(file.raw, $0.baseAddress, $0.count) }
   }
 
   @Test func aFileCutAnywhereGivesEveryWholeRecordAndNoFault() throws {

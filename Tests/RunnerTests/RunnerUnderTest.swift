@@ -137,8 +137,9 @@ final class RunnerUnderTest {
     return order
   }
 
-  func send(_ order: RunnerOrder) throws {
-    let bytes = order.framed
+  func send(_ order: RunnerOrder) throws { try send(bytes: order.framed) }
+
+  func send(bytes: [UInt8]) throws {
     var done = 0
     while done < bytes.count {
       let sent = bytes[done...].withUnsafeBytes { Glibc.send(process.socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }

@@ -156,6 +156,23 @@ struct StartTests {
     }
   }
 
+  @Test func anOrderThatCannotBeReadOrHoldsANulIsRefused() async throws {
+    try await withRunner { runner in
+      var order = runner.shell("true")
+      order.arguments[2] += [0, 1]
+      try runner.send(.attempt(order))
+      let refused = try runner.wait { if case .refused(let record) = $0 { record } else { nil } }
+      #expect(refused.reason == .malformed && refused.run == order.run)
+      #expect(runner.file(order) == nil)
+      try runner.waitForIdle()
+      try runner.send(bytes: FrameBuffer.framed(1, TLVWriter()) + FrameBuffer.framed(200, TLVWriter()))
+      let unreadable = try runner.wait { if case .refused(let record) = $0 { record } else { nil } }
+      #expect(unreadable.reason == .malformed && unreadable.run == "")
+      try runner.waitForIdle()
+      try #require(try runner.run(runner.shell("exit 3")).exit.how == .exited(3))
+    }
+  }
+
   @Test(.enabled(if: getuid() == 0, "only root may become somebody else"))
   func aCommandMayRunAsAnotherUser() async throws {
     try await withRunner { runner in

@@ -43,6 +43,7 @@ struct cspawn_request {
     int stderr_fd;
     int extra_fd;            /* becomes descriptor 3; -1: none. Everything from there on is closed */
     int new_session;         /* 1: setsid, hence also a process group of its own */
+    int signals_are_default; /* 1: the caller has no handler and ignores nothing (cspawn_default_signals), so none is reset */
     int file_mask;           /* umask; -1: the caller's */
     int set_ids;             /* 1: groups, gid and uid below */
     uint32_t uid;
@@ -68,6 +69,7 @@ int cspawn_pidfd_send_signal(int pidfd, int signal);
 int cspawn_become_subreaper(void);
 int cspawn_memfd(const char *name);                     /* close-on-exec */
 int cspawn_block_all_signals(void);                     /* of the calling thread */
+int cspawn_default_signals(void);                       /* dispositions of the calling process */
 int cspawn_signalfd(const int *signals, size_t count);  /* non-blocking, close-on-exec */
 uint64_t cspawn_take_signals(int signalfd);             /* those waiting, signal n as bit n - 1 */
 int cspawn_reserve(int fd, int64_t offset, int64_t length); /* fallocate that keeps the size */
