@@ -4,6 +4,15 @@
 import Glibc
 
 enum Terminal {
+  /// Whoever started this program may have closed its standard descriptors. The next file opened would get their numbers, and what is
+  /// said to the terminal would go into it.
+  static func secureDescriptors() {
+    for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) < 0 && errno == EBADF {
+      // The lowest free number is this one: those below are open.
+      _ = open("/dev/null", descriptor == STDIN_FILENO ? O_RDONLY : O_WRONLY)
+    }
+  }
+
   static func out(_ text: String) { write(text + "\n", to: STDOUT_FILENO) }
   static func error(_ text: String) { write(text + "\n", to: STDERR_FILENO) }
   /// For failures: with the program's name in front, as is usual.

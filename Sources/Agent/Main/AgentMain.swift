@@ -11,6 +11,7 @@ enum AgentMain {
   static func main() {
     let arguments = CommandLine.arguments
     if arguments.count > 1, arguments[1] == "runner" { exit(RunnerMain.run(arguments: Array(arguments.dropFirst(2)))) }
+    Terminal.secureDescriptors()
     exit(AgentCommand.main(arguments: Array(arguments.dropFirst())).rawValue)
   }
 }

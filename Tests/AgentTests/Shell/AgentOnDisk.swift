@@ -55,7 +55,9 @@ final class AgentOnDisk: Sendable {
 
   /// Starts `agent <words>` with standard output and error in files.
   /// - Parameter environment: on top of PATH and HOME; nothing else of the tests' own.
-  func spawn(_ words: [String], environment: [String: String] = [:]) throws -> AgentCommandRun {
+  func spawn(
+    _ words: [String], environment: [String: String] = [:], closing closed: [Int32] = []
+  ) throws -> AgentCommandRun {
     let number = runs.withLock { count in
       count += 1
       return count
@@ -72,6 +74,7 @@ final class AgentOnDisk: Sendable {
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     posix_spawn_file_actions_addopen(&actions, 1, run.output, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
     posix_spawn_file_actions_addopen(&actions, 2, run.errors, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+    for descriptor in closed { posix_spawn_file_actions_addclose(&actions, descriptor) }
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }

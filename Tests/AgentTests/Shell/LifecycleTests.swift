@@ -164,6 +164,21 @@ import Testing
     #expect(String(decoding: try Files.read(agent.logFile), as: UTF8.self).contains("agent ends"), "and in its file")
   }
 
+  @Test func closedStandardDescriptorsAreNotMistakenForFiles() async throws {
+    let redis = try await RedisServerProcess.start()
+    let agent = try AgentOnDisk(redisPort: redis.port)
+    let run = try agent.spawn(["run", "-f", agent.settingsFile], closing: [0, 1, 2])
+    try await eventually("it runs") { try await agent.status()?["lease"] == "held" }
+    for descriptor in 0...2 {
+      var buffer = [CChar](repeating: 0, count: 256)
+      let count = readlink("/proc/\(run.pid)/fd/\(descriptor)", &buffer, buffer.count)
+      try #require(count > 0)
+      #expect(String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self) == "/dev/null")
+    }
+    kill(run.pid, SIGTERM)
+    #expect(try await agent.end(of: run, within: .seconds(10)).code == 0)
+  }
+
   @Test func anAgentThatHangsIsToldFromOneThatIsGone() async throws {
     let redis = try await RedisServerProcess.start()
     let agent = try AgentOnDisk(redisPort: redis.port)
