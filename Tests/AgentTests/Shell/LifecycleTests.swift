@@ -149,19 +149,39 @@ import Testing
     #expect(try await agent.end(of: run, within: .seconds(10)).code == 0)
   }
 
-  @Test(arguments: [SIGTERM, SIGINT, SIGHUP], [true, false])
-  func aSignalEndsItWithinTenSeconds(signal: Int32, redisIsThere: Bool) async throws {
+  enum RedisIs: CaseIterable { case there, gone, hanging }
+
+  @Test(arguments: [SIGTERM, SIGINT, SIGHUP], RedisIs.allCases)
+  func aSignalEndsItWithinTenSeconds(signal: Int32, redisIs: RedisIs) async throws {
     let redis = try await RedisServerProcess.start()
-    if !redisIsThere { try await redis.stop() }
+    if redisIs == .gone { try await redis.stop() }
     let agent = try AgentOnDisk(redisPort: redis.port)
     let run = try agent.spawn(["run", "-f", agent.settingsFile])
-    try await eventually("it runs") { try await agent.status().map { !redisIsThere || $0["lease"] == "held" } ?? false }
+    try await eventually("it runs") { try await agent.status().map { redisIs == .gone || $0["lease"] == "held" } ?? false }
+    if redisIs == .hanging { redis.signal(SIGSTOP) }
     kill(run.pid, signal)
     let finished = try await agent.end(of: run, within: .seconds(10))
     #expect(finished.code == 0)
     #expect(finished.output.isEmpty)
-    #expect(finished.errors.contains("agent ends"), "the foreground's log is on standard error")
-    #expect(String(decoding: try Files.read(agent.logFile), as: UTF8.self).contains("agent ends"), "and in its file")
+    #expect(finished.errors.contains("told to stop"), "the foreground's log is on standard error")
+    #expect(String(decoding: try Files.read(agent.logFile), as: UTF8.self).contains("told to stop"), "and in its file")
+    // Whatever kept it, it has left nothing that looks like a running agent.
+    #expect(!Files.exists(agent.state + "/agent.pid"))
+    #expect(try await agent.command("status").code == 3)
+  }
+
+  @Test func aSecondInterruptEndsItAtOnce() async throws {
+    let redis = try await RedisServerProcess.start()
+    let agent = try AgentOnDisk(redisPort: redis.port)
+    let run = try agent.spawn(["run", "-f", agent.settingsFile])
+    try await eventually("it runs") { try await agent.status()?["lease"] == "held" }
+    redis.signal(SIGSTOP)
+    kill(run.pid, SIGINT)
+    try await eventually("it has heard the first") { run.errorText.contains("told to stop") }
+    kill(run.pid, SIGINT)
+    let finished = try await agent.end(of: run, within: .seconds(10))
+    #expect(finished.code == 0)
+    #expect(finished.errors.contains("ended at once"))
   }
 
   @Test func closedStandardDescriptorsAreNotMistakenForFiles() async throws {
