@@ -99,23 +99,27 @@ import Testing
   }
 
   @Test func aServerThatLoadsItsDataIsWaitedFor() async throws {
-    try await withServer(["--appendonly", "no"]) { (server, connection) async throws in
-      _ = try await connection.send(RedisCommand("DEBUG", "POPULATE", 2000))
-      _ = try await connection.send(RedisCommand("SAVE"))
-      await connection.close()
-      try await server.restart(["--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024"])
-      let second = RedisConnection(server.configuration)
-      let states = second.states()
-      try await second.connect()
-      #expect(try await second.send(RedisCommand("DBSIZE")) == .integer(2000))
-      var sawLoading = false
-      for await state in states {
-        if case .down(.refused(let error), _) = state, error.code == .loading { sawLoading = true }
-        if case .connected = state { break }
-      }
-      #expect(sawLoading)
-      await second.close()
+    let server = try await RedisServerProcess.start()
+    var configuration = server.configuration
+    configuration.backoff.cap = .milliseconds(100)
+    let connection = RedisConnection(configuration)
+    try await connection.connect()
+    _ = try await connection.send(RedisCommand("DEBUG", "POPULATE", 2000))
+    _ = try await connection.send(RedisCommand("SAVE"))
+    let states = connection.states()
+    let sawLoading = Task {
+      await states.contains { if case .down(.refused(let error), _) = $0 { error.code == .loading } else { false } }
     }
+    // About a second of loading.
+    try await server.restart(["--key-load-delay", "500", "--loading-process-events-interval-bytes", "1024"])
+    // This one meets the server while it loads, or just after.
+    let late = RedisConnection(server.configuration)
+    try await late.connect()
+    #expect(try await late.send(RedisCommand("DBSIZE")) == .integer(2000))
+    try await connection.connected(within: .seconds(20))
+    await connection.close()
+    await late.close()
+    #expect(await sawLoading.value)
   }
 
   @Test func aServerWithTooManyClientsIsSaidToBe() async throws {

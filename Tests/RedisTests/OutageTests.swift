@@ -5,9 +5,12 @@ import RedisTestSupport
 import Testing
 
 @Suite struct OutageTests {
-  /// The server writes its append-only file before it replies, so that what it acknowledged survives SIGKILL.
+  /// The server writes its append-only file before it replies, so that what it acknowledged survives SIGKILL (with fsync
+  /// `everysec`, the default, it would put that off while an fsync is under way).
   @Test func aServerKilledUnderLoadNeverMakesAnOutcomeALie() async throws {
-    try await withServer(["--appendonly", "yes"], configure: { $0.backoff = ReconnectBackoff(cap: .milliseconds(200)) }) {
+    try await withServer(
+      ["--appendonly", "yes", "--appendfsync", "no"], configure: { $0.backoff = ReconnectBackoff(cap: .milliseconds(200)) }
+    ) {
       (server, connection) async throws in
       let load = (0..<64).map { caller in
         Task {
@@ -75,12 +78,12 @@ import Testing
   @Test func statesTellOfEveryLossAndEveryReturn() async throws {
     try await withServer { (server, connection) async throws in
       let states = connection.states()
+      let watching = Task { await states.reduce(into: [ConnectionState]()) { $0.append($1) } }
       try await server.kill()
       try await server.restart()
       try await connection.connected(within: .seconds(20))
       await connection.close()
-      var seen: [ConnectionState] = []
-      for await state in states { seen.append(state) }
+      let seen = await watching.value
       #expect(seen.first == .connected(epoch: 1))
       #expect(seen.contains { if case .down = $0 { true } else { false } })
       #expect(seen.contains(.connected(epoch: 2)))
@@ -150,18 +153,17 @@ import Testing
 
   @Test func aSlowServerCostsOnlyTheImpatient() async throws {
     try await withServer { (server, connection) async throws in
-      let admin = RedisConnection(server.configuration)
-      try await admin.connect()
-      _ = try await admin.send(RedisCommand("CLIENT", "PAUSE", 400, "ALL"))
-      async let patient = connection.send(RedisCommand("ECHO", "patient"))
+      server.signal(SIGSTOP)
+      let patient = Task { try await connection.send(RedisCommand("ECHO", "patient")) }
       let impatient = try await connection.failure(of: RedisCommand("ECHO", "impatient"), timeout: .milliseconds(50))
       #expect(impatient.isOutcomeUnknown && impatient.fault?.isTimeout == true)
-      #expect(try await patient.string == "patient")
+      server.signal(SIGCONT)
+      #expect(try await patient.value.string == "patient")
       // The late reply went to nobody else.
       #expect(try await connection.send(RedisCommand("ECHO", "next")).string == "next")
-      _ = try await connection.send(RedisCommand("DEBUG", "SLEEP", 0.3))
+      _ = try await connection.send(RedisCommand("CLIENT", "PAUSE", 100, "ALL"))
+      _ = try await connection.send(RedisCommand("DEBUG", "SLEEP", 0.1))
       #expect(connection.epoch == 1)
-      await admin.close()
     }
   }
 

@@ -11,6 +11,8 @@ import Testing
       let server = try await RedisServerProcess.start()
       let warm = RedisConnection(server.configuration)
       try await warm.connect()
+      // The pool's own timer descriptors come with the first sleep.
+      try await Task.sleep(for: .milliseconds(1))
       let before = openDescriptors()
       for _ in 0..<200 {
         let connection = RedisConnection(server.configuration)
@@ -34,7 +36,7 @@ import Testing
         try await server.restart()
         try await warm.connected(within: .seconds(20))
       }
-      try await eventually("descriptors are back at \(before)") { openDescriptors() == before }
+      try await eventually("descriptors are back at \(before)") { openDescriptors() <= before }
       try await eventually("one owner thread is left") { ownerThreads().count == 1 }
       await warm.close()
       try await eventually("no owner thread is left") { ownerThreads().isEmpty }
@@ -51,7 +53,7 @@ import Testing
       var before = -1
       try await eventually("the owner sleeps") {
         defer { before = contextSwitches(thread) }
-        return before == contextSwitches(thread)
+        return before == contextSwitches(thread) && text(thread + "/status").contains("State:\tS")
       }
       // Not a wait for something: the time in which nothing may happen.
       try await Task.sleep(for: .seconds(1))
