@@ -53,10 +53,11 @@ final class AgentOnDisk: Sendable {
     return Files.parent(of: own) + "/agent"
   }()
 
-  /// Starts `agent <words>` with standard output and error in files.
+  /// Starts `agent <words>`, or another program, with standard output and error in files.
   /// - Parameter environment: on top of PATH and HOME; nothing else of the tests' own.
   func spawn(
-    _ words: [String], environment: [String: String] = [:], closing closed: [Int32] = []
+    _ words: [String], environment: [String: String] = [:], closing closed: [Int32] = [],
+    program: String = AgentOnDisk.executable
   ) throws -> AgentCommandRun {
     let number = runs.withLock { count in
       count += 1
@@ -65,7 +66,7 @@ final class AgentOnDisk: Sendable {
     let run = AgentCommandRun(output: "\(folder)/\(number).out", errors: "\(folder)/\(number).err")
     var all = ["PATH": "/usr/bin:/bin", "HOME": folder]
     all.merge(environment) { $1 }
-    var arguments: [UnsafeMutablePointer<CChar>?] = ([AgentOnDisk.executable] + words).map { strdup($0) } + [nil]
+    var arguments: [UnsafeMutablePointer<CChar>?] = ([program] + words).map { strdup($0) } + [nil]
     var variables: [UnsafeMutablePointer<CChar>?] = all.map { strdup("\($0)=\($1)") } + [nil]
     defer { for string in arguments + variables { free(string) } }
     var actions = posix_spawn_file_actions_t()
@@ -80,8 +81,8 @@ final class AgentOnDisk: Sendable {
     defer { posix_spawnattr_destroy(&attributes) }
     posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
     var pid: pid_t = 0
-    let code = posix_spawn(&pid, AgentOnDisk.executable, &actions, &attributes, &arguments, &variables)
-    guard code == 0 else { throw TestFailure("\(AgentOnDisk.executable) cannot be started: errno \(code)") }
+    let code = posix_spawn(&pid, program, &actions, &attributes, &arguments, &variables)
+    guard code == 0 else { throw TestFailure("\(program) cannot be started: errno \(code)") }
     run.process.withLock { $0 = pid }
     started.withLock { $0.append(pid) }
     return run

@@ -236,11 +236,13 @@ import Testing
   @Test func itTakesTheDescriptorsItMayHave() async throws {
     let redis = try await RedisServerProcess.start()
     let agent = try AgentOnDisk(redisPort: redis.port)
-    #expect(try await agent.command("start").code == 0)
-    let pid = try #require(try await agent.status()?["pid"])
-    let limits = String(decoding: try Files.read("/proc/\(pid)/limits"), as: UTF8.self)
+    let command = "ulimit -Sn 300; exec \(AgentOnDisk.executable) run -f \(agent.settingsFile)"
+    let run = try agent.spawn(["-c", command], program: "/bin/sh")
+    try await eventually("it runs") { try await agent.status() != nil }
+    let limits = String(decoding: try Files.read("/proc/\(run.pid)/limits"), as: UTF8.self)
     let line = try #require(limits.split(separator: "\n").first { $0.hasPrefix("Max open files") })
     let words = line.split(separator: " ")
+    #expect(words[3] != "300")
     #expect(words[3] == words[4])
   }
 
