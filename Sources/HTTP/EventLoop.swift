@@ -169,8 +169,9 @@ final class EventLoop {
     let slot = Int(connection.ticket.slot)
     guard slot < connections.count, connections[slot] === connection else { return }
     connection.phase = .dead
-    connection.task?.cancel()
+    // In this order: a writer that waits learns that the client is gone, and not just that it is cancelled.
     connection.channel?.cut()
+    connection.task?.cancel()
     if reset {
       var linger = linger(l_onoff: 1, l_linger: 0)
       setsockopt(connection.descriptor, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout.size(ofValue: linger)))

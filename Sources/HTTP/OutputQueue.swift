@@ -31,7 +31,8 @@ struct OutputQueue {
 
   mutating func removeAll() { self = OutputQueue() }
 
-  /// Calls `send` with the next bytes: many small pieces gathered in `room`, or a large one as it is.
+  /// Calls `send` with the next bytes, at least one; the queue must not be empty. Small pieces are gathered in `room`, a large
+  /// one is given as it is.
   func withNext<R>(gatheringIn room: WriteBuffer, _ send: (UnsafeRawBufferPointer) -> R) -> R {
     let large = 16 << 10
     if pieces[first].count - offset >= large || first + 1 == pieces.count {
@@ -40,7 +41,7 @@ struct OutputQueue {
     room.removeAll()
     defer { room.removeAll() }
     var (index, skip) = (first, offset)
-    while index < pieces.count, pieces[index].count < large, room.count < 4 * large {
+    while index < pieces.count, pieces[index].count - skip < large, room.count < 4 * large {
       pieces[index].withUnsafeBytes { room.append(UnsafeRawBufferPointer(rebasing: $0[skip...])) }
       skip = 0
       index += 1

@@ -27,7 +27,7 @@ public struct ServerLimits: Sendable {
   /// Bytes of a streamed body that may wait for a slow reader before `BodyWriter.write` suspends.
   public var streamHighWater = 256 << 10
   /// How long a client whose sending side is closed may still wait for a slow handler before its task is cancelled.
-  public var halfClosedGrace: Duration = .seconds(1)
+  public var halfClosedGrace: Duration = .seconds(5)
   /// How long a connection that is closing waits for the client to read the last answer.
   public var linger: Duration = .seconds(5)
   /// How long `shutdown` waits for answers that are under way before their tasks are cancelled.

@@ -46,9 +46,9 @@ final class StreamChannel: Sendable {
   // MARK: The task's side
 
   func write(_ pieces: [[UInt8]]) async throws {
-    try Task.checkCancellation()
     let (tell, wait) = try state.withLock { state -> (Bool, Bool) in
       if state.cut { throw BodyWriter.Failure.clientGone }
+      try Task.checkCancellation()
       for piece in pieces {
         state.pieces.append(piece)
         state.queued += piece.count
