@@ -1,0 +1,273 @@
+// The scripts against a real redis-server: each test forces the interleaving that its rule of DESIGN section 3 is for.
+import Redis
+import RedisTestSupport
+import Testing
+
+@testable import Shared
+
+@Suite struct ScriptTests {
+  private func withRedis(_ body: (RedisConnection) async throws -> Void) async throws {
+    let server = try await RedisServerProcess.start()
+    let connection = RedisConnection(server.configuration)
+    do {
+      try await connection.connect()
+      try await body(connection)
+    } catch { Issue.record(error) }
+    await connection.close()
+    try await server.stop()
+  }
+
+  private let id = AttemptID(task: ULID("01ARZ3NDEKTSV4RRFFQ69G5FAV")!)
+  private let address = AgentAddress(journal: Nonce(1), incarnation: Nonce(2))
+
+  /// `#expect` wants untyped throws.
+  private func call(_ redis: RedisConnection, _ command: RedisCommand) async throws -> RedisValue { try await redis.send(command) }
+
+  private func send(_ redis: RedisConnection, _ agent: AgentID, fence: Fence = 1, count: Int64 = 1, _ bytes: [UInt8] = [1, 0, 255]) async throws -> RedisValue {
+    try await redis.send(DashboardBus.send(agent, fence: fence, number: SendNumber(fence: fence, count: count), [(id, bytes)]))
+  }
+  private func takeLease(_ redis: RedisConnection, _ agent: AgentID, _ address: AgentAddress, position: String = "") async throws -> RedisValue {
+    try await redis.run(
+      Scripts.takeLease, keys: [Keys.lease(agent), Keys.journal(agent), Keys.fenced(agent)],
+      [address.journal.description, "\(address) {}", 15_000, position])
+  }
+  private func confirm(
+    _ redis: RedisConnection, _ agent: AgentID, _ address: AgentAddress, count: Int, nonce: Nonce = Nonce(9), _ ids: [AttemptID]
+  ) async throws -> RedisValue {
+    try await redis.run(
+      Scripts.confirm, keys: [Keys.lease(agent), Keys.fenced(agent), Keys.inbox(agent), Keys.journal(agent)],
+      [address.description, address.journal.description, count, nonce.description] + ids.map { $0.description as any RedisArgument })
+  }
+  private func expectError(_ prefix: String, _ body: () async throws -> RedisValue) async {
+    do {
+      let value = try await body()
+      Issue.record("expected \(prefix), got \(value)")
+    } catch RedisError.reply(let error) {
+      #expect(error.message.hasPrefix(prefix))
+    } catch { Issue.record(error) }
+  }
+
+  @Test func anEnvelopeIsAddedOnceByteForByteAndRingsTheBellOnce() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let agent = AgentID("send-once")
+      #expect(try await send(redis, agent) == .array([.integer(1)]))
+      #expect(try await send(redis, agent, count: 2, [7]) == .array([.integer(0)]))
+      #expect(try await call(redis, RedisCommand("HGET", Keys.inbox(agent), id.description)).bytes == [1, 0, 255])
+      #expect(try await call(redis, RedisCommand("LLEN", Keys.control(agent))).integer == 1)
+      let bell = try await redis.send(RedisCommand("LPOP", Keys.control(agent))).bytes ?? []
+      #expect(try ControlMessage(bytes: bell).kind == .bell)
+    }
+  }
+
+  @Test func aTombstonedIdIsNeverAddedAgain() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let agent = AgentID("tomb")
+      let number = SendNumber(fence: 1, count: 5)
+      #expect(try await call(redis, DashboardBus.tombstones(agent, fence: 1, number: number, [id])).integer == 1)
+      #expect(try await send(redis, agent) == .array([.integer(-1)]))
+      #expect(try await call(redis, RedisCommand("HLEN", Keys.inbox(agent))).integer == 0)
+      #expect(try await call(redis, RedisCommand("GET", Keys.sends(agent))).integer == number.raw)
+    }
+  }
+
+  @Test func anOlderDashboardIsRefusedByEveryScriptOnceANewerOneCompared() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let agent = AgentID("fence")
+      #expect(try await call(redis, DashboardBus.compare(agent, fence: 3)).string == "0")
+      await expectError("FENCED 3") { try await send(redis, agent, fence: 2) }
+      await expectError("FENCED 3") { try await redis.send(DashboardBus.compare(agent, fence: 2)) }
+      await expectError("FENCED 3") { try await redis.send(DashboardBus.tombstones(agent, fence: 2, number: .zero, [id])) }
+      let message = ControlMessage(.reconcile, to: address, attempts: [id])
+      await expectError("FENCED 3") { try await redis.send(try DashboardBus.control(agent, fence: 2, number: .zero, message)) }
+      let acknowledgement = Acknowledgement(incarnation: Nonce(1), reports: 1, output: 1)
+      await expectError("FENCED 3") { try await redis.send(DashboardBus.acknowledge(agent, fence: 2, acknowledgement)) }
+      #expect(try await send(redis, agent, fence: 3) == .array([.integer(1)]))
+    }
+  }
+
+  @Test func theSendNumberIsRaisedAndNeverLowered() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let agent = AgentID("number")
+      _ = try await send(redis, agent, fence: 2, count: 9)
+      let message = ControlMessage(.reconcile, to: address, attempts: [id])
+      _ = try await redis.send(try DashboardBus.control(agent, fence: 2, number: SendNumber(fence: 2, count: 4), message))
+      #expect(try await call(redis, DashboardBus.compare(agent, fence: 2)).string == "\(SendNumber(fence: 2, count: 9).raw)")
+      _ = try await redis.send(try DashboardBus.control(agent, fence: 2, number: SendNumber(fence: 2, count: 12), message))
+      #expect(try await call(redis, DashboardBus.compare(agent, fence: 2)).string == "\(SendNumber(fence: 2, count: 12).raw)")
+    }
+  }
+
+  @Test func theSameJournalTakesOverAtOnceAndAnotherIsToldWhoHoldsIt() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let agent = AgentID("lease")
+      #expect(try await takeLease(redis, agent, address).array?.first?.string == "ok")
+      let restarted = AgentAddress(journal: Nonce(1), incarnation: Nonce(3))
+      #expect(try await takeLease(redis, agent, restarted).array?.first?.string == "ok")
+      let stranger = AgentAddress(journal: Nonce(7), incarnation: Nonce(8))
+      #expect(try await takeLease(redis, agent, stranger) == .array([.bytes(Array("held".utf8)), .bytes(Array("\(restarted) {}".utf8))]))
+      let renewed = try await redis.run(Scripts.renewLease, keys: [Keys.lease(agent)], [address.description, "\(address) {}", 15_000])
+      #expect(renewed.integer == 0, "the former incarnation has lost it")
+    }
+  }
+
+  @Test func theLeaseIsGivenOnlyToAJournalThatCheckedItsPosition() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let agent = AgentID("position")
+      _ = try await redis.send(RedisCommand("SET", Keys.journal(agent), "\(Nonce(1)):7:\(Nonce(5))"))
+      let first = try await takeLease(redis, agent, address)
+      #expect(first == .array([.bytes(Array("position".utf8)), .bytes(Array("\(Nonce(1)):7:\(Nonce(5))".utf8))]))
+      #expect(try await takeLease(redis, agent, address, position: "\(Nonce(1)):7:\(Nonce(5))").array?.first?.string == "ok")
+    }
+  }
+
+  @Test func aFencedJournalGetsNeitherLeaseNorConfirm() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let agent = AgentID("removed")
+      _ = try await takeLease(redis, agent, address)
+      _ = try await redis.send(RedisCommand("SADD", Keys.fenced(agent), address.journal.description))
+      await expectError("REMOVED") { try await takeLease(redis, agent, address) }
+      await expectError("REMOVED") { try await confirm(redis, agent, address, count: 1, [id]) }
+    }
+  }
+
+  @Test func aConfirmOfAFormerIncarnationIsRefusedAndOfThePresentOneMayBeRepeated() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let agent = AgentID("confirm")
+      _ = try await send(redis, agent)
+      let present = AgentAddress(journal: Nonce(1), incarnation: Nonce(3))
+      _ = try await takeLease(redis, agent, present)
+      await expectError("NOLEASE") { try await confirm(redis, agent, address, count: 1, [id]) }
+      #expect(try await call(redis, RedisCommand("HLEN", Keys.inbox(agent))).integer == 1)
+      for _ in 0..<2 { #expect(try await confirm(redis, agent, present, count: 5, [id]).integer == 1) }
+      #expect(try await call(redis, RedisCommand("HLEN", Keys.inbox(agent))).integer == 0)
+    }
+  }
+
+  @Test func aLateConfirmNeverMovesTheJournalsPositionBack() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let agent = AgentID("forward")
+      _ = try await takeLease(redis, agent, address)
+      _ = try await confirm(redis, agent, address, count: 10, nonce: Nonce(10), [])
+      _ = try await confirm(redis, agent, address, count: 9, nonce: Nonce(9), [])
+      #expect(try await call(redis, RedisCommand("GET", Keys.journal(agent))).string == "\(Nonce(1)):10:\(Nonce(10))")
+    }
+  }
+
+  private func movePlain(_ redis: RedisConnection, _ agent: AgentID, ids: Int = 64) async throws -> RedisValue {
+    let fresh = (0..<ids).map { "id-\($0)" as any RedisArgument }
+    return try await redis.run(
+      Scripts.movePlain, keys: [Keys.plain(agent), Keys.inbox(agent), Keys.lease(agent)], [address.description, 256] + fresh)
+  }
+
+  @Test func aPlainHashIsMovedAtomicallyByteForByteAndDeleted() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let agent = AgentID("plain")
+      _ = try await takeLease(redis, agent, address)
+      let every = (0...255).map { UInt8($0) }
+      _ = try await redis.send(RedisCommand("HSET", Keys.plain(agent), every, every))
+      #expect(try await movePlain(redis, agent).integer == 1)
+      #expect(try await call(redis, RedisCommand("EXISTS", Keys.plain(agent))).integer == 0)
+      let entry = try await redis.send(RedisCommand("HGET", Keys.inbox(agent), "id-0")).bytes ?? []
+      #expect(try InboxEntry(bytes: entry) == .plain(name: every, command: every))
+    }
+  }
+
+  @Test func aLargePlainHashIsMovedInParts() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let agent = AgentID("plain-many")
+      _ = try await takeLease(redis, agent, address)
+      for number in 0..<1000 { _ = try await redis.send(RedisCommand("HSET", Keys.plain(agent), "n\(number)", "c")) }
+      var moved: Int64 = 0
+      var calls = 0
+      while moved < 1000, calls < 200 {
+        calls += 1
+        let part = try await movePlain(redis, agent).integer ?? -99
+        #expect((1...64).contains(part))
+        moved += part
+        _ = try await redis.send(RedisCommand("DEL", Keys.inbox(agent)))
+      }
+      #expect(moved == 1000)
+      #expect(try await call(redis, RedisCommand("EXISTS", Keys.plain(agent))).integer == 0)
+    }
+  }
+
+  @Test func aResultHashAnotherTypeOrAFullInboxMovesNothing() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let agent = AgentID("plain-not")
+      _ = try await takeLease(redis, agent, address)
+      _ = try await redis.send(RedisCommand("HSET", Keys.plain(agent), "log", "rm -rf /", "muster", "1"))
+      #expect(try await movePlain(redis, agent).integer == -1)
+      #expect(try await call(redis, RedisCommand("HLEN", Keys.plain(agent))).integer == 2)
+      _ = try await redis.send(RedisCommand("DEL", Keys.plain(agent)))
+      _ = try await redis.send(RedisCommand("SADD", Keys.plain(agent), "x"))
+      #expect(try await movePlain(redis, agent).integer == -1)
+      _ = try await redis.send(RedisCommand("DEL", Keys.plain(agent)))
+      #expect(try await movePlain(redis, agent).integer == 0)
+      _ = try await redis.send(RedisCommand("HSET", Keys.plain(agent), "a", "b"))
+      for number in 0..<256 { _ = try await redis.send(RedisCommand("HSET", Keys.inbox(agent), "x\(number)", "c")) }
+      #expect(try await movePlain(redis, agent).integer == 0)
+      #expect(try await call(redis, RedisCommand("HLEN", Keys.plain(agent))).integer == 1)
+    }
+  }
+
+  @Test func aPlainHashIsMovedOnlyByTheAgentThatHoldsTheLease() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let agent = AgentID("plain-lease")
+      _ = try await redis.send(RedisCommand("HSET", Keys.plain(agent), "a", "b"))
+      await expectError("NOLEASE") { try await movePlain(redis, agent) }
+    }
+  }
+
+  private func result(_ redis: RedisConnection, _ key: String, task: String, _ log: String) async throws -> Int64? {
+    try await redis.run(Scripts.result, keys: [key], [60, task, "uuid", "w", "log", log]).integer
+  }
+
+  @Test func aResultOverwritesOnlyResultsAndAnAliasBelongsToTheNewestRun() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      #expect(try await result(redis, "result-a", task: "02", "new") == 1)
+      #expect(try await result(redis, "result-a", task: "01", "late words of an older run") == 0)
+      #expect(try await call(redis, RedisCommand("HGET", "result-a", "log")).string == "new")
+      #expect(try await result(redis, "result-a", task: "03", "newer") == 1)
+      #expect(try await call(redis, RedisCommand("TTL", "result-a")).integer ?? 0 > 0)
+
+      // `web` has a task named `1`: its alias is the key of an agent `web1`, whose commands stand there.
+      _ = try await redis.send(RedisCommand("HSET", "web1", "backup", "make backup"))
+      #expect(try await result(redis, "web1", task: "05", "x") == 0)
+      #expect(try await call(redis, RedisCommand("HGETALL", "web1")).array?.compactMap(\.string) == ["backup", "make backup"])
+    }
+  }
+
+  @Test func aFullStreamTakesNothing() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      for expected in 1...3 {
+        #expect(try await call(redis, Scripts.append.call(keys: ["stream-full"], [3, "m"])).integer == Int64(expected))
+      }
+      #expect(try await call(redis, Scripts.append.call(keys: ["stream-full"], [3, "m"])).integer == -1)
+      #expect(try await call(redis, RedisCommand("XLEN", "stream-full")).integer == 3)
+    }
+  }
+
+  @Test func oneStoreTakesTheDashboardsPlaceAgainAtOnceAndAnotherStandsBy() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let store = Nonce(1), other = Nonce(2)
+      #expect(try await call(redis, DashboardBus.takeDashboard(store: store, process: Nonce(5), fence: 1)).array?.first?.string == "ok")
+      #expect(try await call(redis, DashboardBus.takeDashboard(store: store, process: Nonce(6), fence: 2)).array?.first?.string == "ok")
+      #expect(try await call(redis, DashboardBus.takeDashboard(store: other, process: Nonce(7), fence: 3)).array?.first?.string == "held")
+      #expect(try await call(redis, DashboardBus.renewDashboard(store: store, process: Nonce(5), fence: 1)).integer == 0)
+      #expect(try await call(redis, DashboardBus.renewDashboard(store: store, process: Nonce(6), fence: 2)).integer == 1)
+      #expect(try await call(redis, DashboardBus.dropDashboard(store: store, process: Nonce(6), fence: 2)).integer == 1)
+      #expect(try await call(redis, DashboardBus.renewDashboard(store: store, process: Nonce(6), fence: 2)).integer == -1)
+      #expect(try await call(redis, DashboardBus.raiseFence(to: 9)).string == "0")
+      #expect(try await call(redis, DashboardBus.raiseFence(to: 4)).string == "9")
+      #expect(try await call(redis, RedisCommand("GET", Keys.fenceOfAll)).string == "9")
+    }
+  }
+
+  @Test func presenceIsByRedissClock() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let said = try await redis.run(Scripts.presence, keys: [Keys.agents], ["p1"]).string.flatMap { Int64($0) } ?? 0
+      #expect(abs(said - WallTime.now().milliseconds) < 60_000)
+      #expect(try await call(redis, RedisCommand("ZSCORE", Keys.agents, "p1")).string.flatMap { Double($0) } == Double(said))
+    }
+  }
+}
