@@ -21,12 +21,19 @@ enum AgentErrors {
         "unknown_run", "\"\(unknown.name.prefix(300))\" is no run of this agent",
         hint: "an auuid is <uuid>-<task id>; after hset <uuid> <name> it is also <uuid><name>", .notFound)
     }
-    return body("internal_error", "the agent could not answer: \(error)", hint: nil, .internalServerError)
+    return body("internal", "the agent could not answer: \(error)", hint: nil, .internalServerError)
   }
 
-  /// `Content Too Large` is `content_too_large`.
+  /// The dashboard's codes for what the server itself refuses.
   private static func code(of status: HTTPResponse.Status) -> String {
-    String(status.reasonPhrase.lowercased().map { $0 == " " || $0 == "-" ? "_" : $0 })
+    switch status.code {
+    case 408: "timeout"
+    case 413, 414, 431: "too_large"
+    case 503: "busy"
+    case 501, 505: "unsupported"
+    case 500...: "internal"
+    default: "bad_request"
+    }
   }
 
   private static func body(_ code: String, _ message: String, hint: String?, _ status: HTTPResponse.Status) -> Response {

@@ -40,7 +40,7 @@ import Testing
     #expect(method.head.contains("Allow: GET, HEAD"))
     let tooLong = try await request("GET", "/" + String(repeating: "x", count: 9000), port)
     #expect(tooLong.status == 414)
-    #expect(try tooLong.error("message") != nil)
+    #expect(try tooLong.error("code") == "too_large")
   }
 
   @Test func withoutRedisHealthIsDeathWithTheReason() async throws {
