@@ -67,6 +67,8 @@ struct APIServices: Sendable {
   var accepted: @Sendable (FreshTask) -> Void
   var standing: @Sendable () -> APIStanding
   var health: @Sendable () -> HealthParts
+  /// Output may come after the verdict: `?wait` and `?follow` wait for it so long.
+  var outputGrace: Duration = .seconds(2)
   /// Told of errors that end in a 500 or cut a stream, with the request's target.
   var failed: @Sendable (any Error, String) -> Void = { _, _ in }
 }

@@ -40,7 +40,7 @@ enum UTF8Tail {
 
 /// Tells whether bytes that come in pieces are valid UTF-8 as a whole.
 struct UTF8Check {
-  private(set) var isValid = true
+  private var isValid = true
   private var carried: [UInt8] = []
 
   mutating func add(_ bytes: [UInt8]) {
@@ -51,9 +51,6 @@ struct UTF8Check {
     isValid = String(validating: all.dropLast(tail), as: UTF8.self) != nil
   }
 
-  /// After the last piece.
-  mutating func finish() -> Bool {
-    if !carried.isEmpty { isValid = false }
-    return isValid
-  }
+  /// What there was so far is valid as a whole: to be asked after the last piece.
+  var isText: Bool { isValid && carried.isEmpty }
 }

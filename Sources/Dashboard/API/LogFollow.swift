@@ -127,9 +127,9 @@ struct LogFollow: Sendable {
       if look.run.state.isVerdict {
         let since = verdictAt ?? now
         verdictAt = since
-        if look.run.isComplete || now - since >= RunWait.outputGrace { return try await state(look.run) }
+        if look.run.isComplete || now - since >= services.outputGrace { return try await state(look.run) }
       }
-      let wake = verdictAt.map { $0 + RunWait.outputGrace } ?? now + Self.quiet
+      let wake = verdictAt.map { $0 + services.outputGrace } ?? now + Self.quiet
       if try await news.next(until: wake).isEmpty, verdictAt == nil { try await quiet() }
     }
   }

@@ -36,7 +36,7 @@ struct LogObject: Sendable {
     if source.total <= Self.smallBytes { return try await writer.write(try await bytes()) }
     var check = UTF8Check()
     try await eachChunk { check.add($0) }
-    let isText = check.finish()
+    let isText = check.isText
     let head = JSONBody.object { body in
       body.field("uuid", source.run.id.agent.text)
       body.field("taskname", source.run.taskname)

@@ -5,8 +5,6 @@ import Shared
 struct RunWait: Sendable {
   let services: APIServices
 
-  /// Output may come after the verdict; it is waited for so long.
-  static let outputGrace: Duration = .seconds(2)
   /// News are hints; the store is looked at this often anyway.
   private static let look: Duration = .seconds(10)
 
@@ -22,13 +20,13 @@ struct RunWait: Sendable {
       let open = try await services.store.read { try RunQueries.incomplete($0, task) }
       var waiting: Set<AgentID> = []
       for (agent, state) in open {
-        if state.isVerdict, now - (lacking[agent] ?? now) >= Self.outputGrace { continue }
+        if state.isVerdict, now - (lacking[agent] ?? now) >= services.outputGrace { continue }
         if state.isVerdict, lacking[agent] == nil { lacking[agent] = now }
         waiting.insert(agent)
       }
       if waiting.isEmpty { return true }
       guard now < deadline else { return !open.contains { !$0.state.isVerdict } }
-      let grace = waiting.compactMap { lacking[$0] }.min().map { $0 + Self.outputGrace }
+      let grace = waiting.compactMap { lacking[$0] }.min().map { $0 + services.outputGrace }
       try await listen(news, until: min(deadline, now + Self.look, grace ?? deadline), waiting, lacking: lacking.keys)
     }
   }

@@ -20,6 +20,7 @@ final class Scene: Sendable {
     var presence: [AgentID: Presence] = [:]
     /// Runs are marked in the accepting transaction.
     var marks = false
+    var outputGrace: Duration = .seconds(60)
     var accepted: [FreshTask] = []
     var failures: [String] = []
   }
@@ -47,6 +48,7 @@ final class Scene: Sendable {
       },
       accepted: { task in box.scene().script.withLock { $0.accepted.append(task) } },
       standing: { box.scene().script.withLock { $0.standing } }, health: { box.scene().script.withLock { $0.health } },
+      outputGrace: script.withLock { $0.outputGrace },
       failed: { error, target in box.scene().script.withLock { $0.failures.append("\(target): \(error)") } })
     server = try Server(port: 0, loops: 1, router: API(services).router())
     box.value.withLock { $0 = self }
