@@ -4,13 +4,6 @@ import Shared
 import Synchronization
 
 final class Fleet: Sendable {
-  struct Presence: Sendable {
-    var online = false
-    /// By Redis's clock, milliseconds since 1970.
-    var lastSeenAt: Int64?
-    var beat: Heartbeat?
-  }
-
   private struct Member {
     var presence = Presence()
     /// What `muster:agents` said last.

@@ -20,10 +20,7 @@ struct Composition: Sendable {
   /// - Throws: a sentence for the operator: folder, lock, database, Redis or port.
   static func build(_ settings: DashboardSettings, logger: Logger) async throws -> Composition {
     try settings.prepareFolders()
-    let lock: FileLock
-    do { lock = try FileLock("\(settings.data.path)/dashboard.lock") } catch FileLock.Failure.held(_, let process) {
-      throw StartFault("another dashboard\(process.map { " (process \($0))" } ?? "") uses \(settings.data.path); stop it, or name another folder with --data")
-    }
+    let lock = try self.lock(settings)
     let store = try Store.open(at: "\(settings.data.path)/muster.sqlite", migrations: try Embedded.migrations())
     let health = HealthBoard()
     let identity = try await store.write { try StoreIdentity.load($0) }
@@ -103,6 +100,14 @@ struct Composition: Sendable {
     services += [HTTPService(server: server), drain]
     return Composition(
       settings: settings, logger: logger, lock: lock, store: store, embedded: embedded, server: server, services: services)
+  }
+
+  private static func lock(_ settings: DashboardSettings) throws -> FileLock {
+    do { return try FileLock("\(settings.data.path)/dashboard.lock") } catch {
+      guard case .held(_, let process) = error else { throw error }
+      let who = process.map { " (process \($0))" } ?? ""
+      throw StartFault("another dashboard\(who) uses \(settings.data.path); stop it, or name another folder with --data")
+    }
   }
 
   /// Runs until SIGTERM or SIGINT, or until a loop fails.

@@ -9,7 +9,6 @@ enum DashboardMain {
   static func main() async {
     // A client that is gone must not end the program; children get the default back when they are started.
     signal(SIGPIPE, SIG_IGN)
-    setvbuf(stdout, nil, _IOLBF, 0)
     exit(await run(Array(CommandLine.arguments.dropFirst())))
   }
 
@@ -27,12 +26,12 @@ enum DashboardMain {
     } catch {
       let text = DashboardCommand.fullMessage(for: error, columns: 100)
       let isHelp = DashboardCommand.exitCode(for: error).isSuccess
-      fputs(text + "\n", isHelp ? stdout : stderr)
+      say(text, isHelp ? 1 : 2)
       return isHelp ? 0 : 2
     }
     let settings: DashboardSettings
     do { settings = try DashboardSettings.load(file: command.file, flags: command.flags) } catch {
-      fputs("dashboard: the settings cannot be used:\n\(error)\n", stderr)
+      say("dashboard: the settings cannot be used:\n\(error)", 2)
       return 2
     }
     LogOutput(file: nil, standardError: true).install(level: settings.log.level)
@@ -42,16 +41,22 @@ enum DashboardMain {
     do {
       let composition = try await Composition.build(settings, logger: logger)
       let address = HostPort(host: settings.http.listen.host, port: composition.server.port)
-      print("Muster dashboard \(MusterVersion.text): http://\(address)  (data in \(settings.data.path))")
+      say("Muster dashboard \(MusterVersion.text): http://\(address)  (data in \(settings.data.path))", 1)
       try await composition.run()
       return 0
     } catch let problems as SettingsProblems {
-      fputs("dashboard: the settings cannot be used:\n\(problems)\n", stderr)
+      say("dashboard: the settings cannot be used:\n\(problems)", 2)
       return 2
     } catch {
-      fputs("dashboard: \(error)\n", stderr)
+      say("dashboard: \(error)", 2)
       return 1
     }
+  }
+
+  /// One line to the terminal; a descriptor that takes nothing is nobody who could be told.
+  private static func say(_ text: String, _ descriptor: Int32) {
+    let bytes = Array((text + "\n").utf8)
+    _ = write(descriptor, bytes, bytes.count)
   }
 
   /// Each connection and each file takes a descriptor; the soft limit is often 1,024.
