@@ -8,7 +8,7 @@ import Synchronization
 ///
 ///     let server = try await RedisServerProcess.start()
 ///     let connection = RedisConnection(server.configuration)
-///     try server.kill()                  // SIGKILL, as a crash would
+///     try await server.kill()            // SIGKILL, as a crash would
 ///     try await server.restart()         // same port, same folder
 public final class RedisServerProcess: Sendable {
   /// The TCP port on 127.0.0.1; kept across restarts.
@@ -31,7 +31,7 @@ public final class RedisServerProcess: Sendable {
   public static func start(_ arguments: [String] = []) async throws -> RedisServerProcess {
     for _ in 0..<5 {
       let server = try RedisServerProcess(arguments)
-      // Another process may take the port between choosing and binding: then the server exits, and another port is tried.
+      // Somebody else may take the port between choosing and binding: then the server exits, and another port is tried.
       if (try? await server.launch()) != nil { return server }
     }
     throw TestFailure("redis-server did not start; is it installed?")
@@ -104,7 +104,8 @@ public final class RedisServerProcess: Sendable {
         process.withLock { $0 = nil }
         throw TestFailure("redis-server ended at once; see \(folder)/redis.log")
       }
-      return accepts(port: port)
+      // Its own socket file proves that it is this server that has the port: Redis binds that first.
+      return accepts(unixSocketPath: unixSocketPath)
     }
   }
 }

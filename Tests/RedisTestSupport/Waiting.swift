@@ -20,11 +20,13 @@ public func eventually(
   }
 }
 
-/// A TCP port on 127.0.0.1 that was free a moment ago. It lies below the range that the kernel gives to outgoing connections, so
-/// that none of those takes it while a server that had it is down.
+/// A TCP port on 127.0.0.1 that nobody listens on, and that no other call here or in another test process returns while this one
+/// lives. It lies below the range that the kernel gives to outgoing connections, so that none of those takes it while a server
+/// that had it is down.
 public func freePort() throws -> Int {
   for _ in 0..<1000 {
     let port = Int.random(in: 10_000..<32_000)
+    guard reserve(port) else { continue }
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
     defer { close(descriptor) }
     var address = loopback(port: port)
@@ -38,14 +40,35 @@ public func freePort() throws -> Int {
   throw TestFailure("no free port")
 }
 
-func accepts(port: Int) -> Bool {
-  let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+/// Takes the abstract socket name that stands for a port; the descriptor is kept until the process ends.
+private func reserve(_ port: Int) -> Bool {
+  let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+  let isBound = bindUnix(descriptor, to: [0] + Array("muster-test-port-\(port)".utf8))
+  if !isBound { close(descriptor) }
+  return isBound
+}
+
+private func bindUnix(_ descriptor: Int32, to name: [UInt8]) -> Bool {
+  withUnixAddress(name) { bind(descriptor, $0, $1) == 0 }
+}
+
+/// Whether somebody listens on the unix socket.
+func accepts(unixSocketPath path: String) -> Bool {
+  let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
   defer { close(descriptor) }
-  var address = loopback(port: port)
+  return withUnixAddress(Array(path.utf8)) { connect(descriptor, $0, $1) == 0 }
+}
+
+private func withUnixAddress(_ name: [UInt8], _ body: (UnsafePointer<sockaddr>, socklen_t) -> Bool) -> Bool {
+  var address = sockaddr_un()
+  address.sun_family = sa_family_t(AF_UNIX)
+  withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: name) }
+  // An abstract name ends where the length says, a path at its NUL.
+  let isAbstract = name.first == 0
+  let size =
+    isAbstract ? MemoryLayout<sockaddr_un>.offset(of: \.sun_path).map { $0 + name.count } : MemoryLayout<sockaddr_un>.size
   return withUnsafePointer(to: &address) {
-    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-      connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
-    }
+    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(size ?? 0)) }
   }
 }
 

@@ -76,7 +76,9 @@ import Testing
   }
 
   @Test func statesTellOfEveryLossAndEveryReturn() async throws {
-    try await withServer { (server, connection) async throws in
+    // Long waits between attempts, so that few changes are missed by a watcher that gets no time to run.
+    let backoff = ReconnectBackoff(base: .seconds(1))
+    try await withServer(configure: { $0.backoff = backoff }) { (server, connection) async throws in
       let states = connection.states()
       let watching = Task { await states.reduce(into: [ConnectionState]()) { $0.append($1) } }
       try await server.kill()
