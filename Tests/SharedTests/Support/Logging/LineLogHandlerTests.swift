@@ -1,3 +1,4 @@
+import Glibc
 import Logging
 import Testing
 
@@ -44,5 +45,19 @@ import Testing
       logger.debug("now")
     }
     #expect(lines.map { $0.split(separator: " ").last } == ["\"yes\"", "\"now\""])
+  }
+
+  @Test func aTerminalThatNobodyReadsDoesNotHoldTheCaller() throws {
+    var ends: [Int32] = [0, 0]
+    #expect(pipe2(&ends, O_CLOEXEC) == 0)
+    defer { ends.forEach { close($0) } }
+    let line = Array(String(repeating: "x", count: 9999).utf8) + [10]
+    // A pipe holds 64 KiB; the rest is dropped.
+    for _ in 0..<100 { LogOutput.write(line, withoutWaitingTo: ends[1]) }
+    var buffer = [UInt8](repeating: 0, count: 1 << 20)
+    let count = read(ends[0], &buffer, buffer.count)
+    #expect(count > 9999 && Array(buffer[..<10_000]) == line)
+    LogOutput.write(line, withoutWaitingTo: ends[1])
+    #expect(read(ends[0], &buffer, buffer.count) == 10_000)
   }
 }
