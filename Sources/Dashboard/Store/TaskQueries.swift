@@ -45,7 +45,7 @@ enum TaskQueries {
   /// One page, newest first: tasks that have a run which the filter lets through. `next` is nil on the last one.
   static func page(_ db: Database, _ filter: RunFilter, after: String?, limit: Int) throws -> (tasks: [TaskRecord], next: String?) {
     var found: [String]
-    if filter.states.isEmpty && filter.project == nil && filter.uuid == nil {
+    if filter.states.isEmpty && filter.project == nil && filter.uuid == nil && filter.task == nil {
       found = try all(db, filter, after: after, limit: limit + 1)
     } else {
       let states: [RunState?] = filter.states.isEmpty ? [nil] : filter.states
