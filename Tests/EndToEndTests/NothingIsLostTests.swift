@@ -1,0 +1,134 @@
+// What the durable flow promises, by killing things: every accepted run ends in one true verdict, and none is started twice. The commands
+// append their run's id to a file on the host, so a double start is seen on disk and not inferred.
+import Foundation
+import Glibc
+import Testing
+
+@Suite struct NothingIsLostTests {
+  private func postMany(_ stand: Stand, _ uuid: String, _ count: Int, to file: URL) async throws -> [String] {
+    var auuids: [String] = []
+    for _ in 0..<count {
+      auuids.append(try await stand.task(uuid, "echo $MUSTER_RUN >> \(file.path); sleep 0.02; echo done"))
+    }
+    return auuids
+  }
+
+  private func expectEachOnce(_ stand: Stand, _ auuids: [String], in file: URL, within seconds: Double = 60) async throws {
+    let open: Set<String> = ["queued", "sent", "running", "unknown"]
+    let runs: [[String: Any]] = try await eventually("all \(auuids.count) runs have their verdicts", within: seconds) {
+      let items = try await stand.get("/v1/runs?limit=1000")["items"] as? [[String: Any]] ?? []
+      return items.count == auuids.count && !items.contains { open.contains($0["state"] as? String ?? "") } ? items : nil
+    }
+    let states = Dictionary(grouping: runs) { $0["state"] as? String ?? "" }.mapValues(\.count)
+    #expect(states == ["succeeded": auuids.count])
+    let started = try String(contentsOf: file, encoding: .utf8).split(separator: "\n").map(String.init)
+    #expect(started.count == auuids.count, "started \(started.count) times")
+    #expect(Set(started) == Set(auuids))
+  }
+
+  @Test func theDashboardIsKilledInTheMiddleOf200Tasks() async throws {
+    try await withStand { (stand: Stand) async throws -> Void in
+      try await stand.startAgent("k1")
+      let file = stand.folder.appendingPathComponent("starts")
+      var auuids = try await postMany(stand, "k1", 100, to: file)
+      try await stand.killDashboard()
+      try await stand.restartDashboard()
+      auuids += try await postMany(stand, "k1", 100, to: file)
+      try await stand.killDashboard(SIGTERM)
+      try await stand.restartDashboard()
+      try await expectEachOnce(stand, auuids, in: file)
+    }
+  }
+
+  @Test func theAgentIsKilledInTheMiddleOf200Tasks() async throws {
+    try await withStand { (stand: Stand) async throws -> Void in
+      try await stand.startAgent("k2")
+      let file = stand.folder.appendingPathComponent("starts")
+      let auuids = try await postMany(stand, "k2", 200, to: file)
+      for signal in [SIGKILL, SIGTERM, SIGKILL] {
+        try await stand.agent("k2").end(signal)
+        try await stand.startAgent("k2")
+      }
+      try await expectEachOnce(stand, auuids, in: file)
+    }
+  }
+
+  @Test func redisIsKilledInTheMiddleOf200Tasks() async throws {
+    try await withStand { (stand: Stand) async throws -> Void in
+      try await stand.startAgent("k3")
+      let file = stand.folder.appendingPathComponent("starts")
+      let auuids = try await postMany(stand, "k3", 200, to: file)
+      for _ in 0..<2 {
+        let pid = try await stand.redisCLI("info", "server").split(whereSeparator: \.isNewline).first { $0.hasPrefix("process_id:") }
+        kill(pid_t(pid?.dropFirst(11) ?? "") ?? 0, SIGKILL)
+        _ = try await eventually("the dashboard has started its Redis again") { try await stand.redisCLI("ping") == "PONG" ? true : nil }
+      }
+      try await expectEachOnce(stand, auuids, in: file)
+    }
+  }
+
+  @Test func aCommandOutlivesItsAgentAndEndsWithItsTrueExitCodeAndCompleteOutput() async throws {
+    try await withStand { (stand: Stand) async throws -> Void in
+      try await stand.startAgent("o1")
+      let gate = stand.folder.appendingPathComponent("gate")
+      let auuid = try await stand.task(
+        "o1", "echo before; while [ ! -e \(gate.path) ]; do sleep 0.02; done; echo after; head -c 200000 /dev/zero | tr '\\0' y; exit 42")
+      _ = try await eventually("it runs") { try await stand.get("/v1/runs/\(auuid)/log")["log"] as? String == "before\n" ? true : nil }
+      try await stand.agent("o1").end(SIGKILL)
+      try await stand.startAgent("o1")
+      #expect(try await stand.get("/v1/runs/\(auuid)")["state"] as? String == "running")
+      FileManager.default.createFile(atPath: gate.path, contents: nil)
+      let run = try await stand.verdict(auuid)
+      #expect(run["state"] as? String == "failed" && run["exitCode"] as? Int == 42)
+      let log = try await eventually("the output is complete") {
+        let log = try await stand.log(auuid)
+        return log.count == 13 + 200_000 ? log : nil
+      }
+      #expect(log.prefix(13) == Data("before\nafter\n".utf8))
+    }
+  }
+
+  @Test func aRunWhoseRunnerIsKilledWithItsAgentIsLostAndNeverStartedAgain() async throws {
+    try await withStand { (stand: Stand) async throws -> Void in
+      let agent = try await stand.startAgent("l1")
+      let file = stand.folder.appendingPathComponent("starts")
+      let auuid = try await stand.task("l1", "echo $MUSTER_RUN >> \(file.path); sleep 30")
+      _ = try await eventually("it runs") { try await stand.get("/v1/runs/\(auuid)")["state"] as? String == "running" ? true : nil }
+      let runners = String(decoding: try await output(of: "pgrep", ["-P", "\(agent.pid)"], allowFailure: true), as: UTF8.self)
+        .split(separator: "\n").compactMap { pid_t($0) }
+      #expect(!runners.isEmpty)
+      kill(agent.pid, SIGKILL)
+      for runner in runners { kill(runner, SIGKILL) }
+      try await agent.end(SIGKILL)
+      try await stand.startAgent("l1")
+      let run = try await stand.verdict(auuid)
+      #expect(run["state"] as? String == "lost")
+      #expect(try String(contentsOf: file, encoding: .utf8) == "\(auuid)\n")
+    }
+  }
+
+  @Test func tasksAreAcceptedWhileRedisIsAwayAndRunWhenItIsBack() async throws {
+    try await withStand { (stand: Stand) async throws -> Void in
+      try await stand.startAgent("r1")
+      let pid = try await stand.redisCLI("info", "server").split(whereSeparator: \.isNewline).first { $0.hasPrefix("process_id:") }
+      let server = pid_t(pid?.dropFirst(11) ?? "") ?? 0
+      kill(server, SIGSTOP)
+      let auuid = try await stand.task("r1", "echo still here")
+      #expect(try await stand.get("/v1/health").status == 200)
+      kill(server, SIGCONT)
+      #expect(try await stand.verdict(auuid)["state"] as? String == "succeeded")
+    }
+  }
+
+  @Test func oneAgentsThousandRunsDoNotHoldUpAnothersOne() async throws {
+    try await withStand { (stand: Stand) async throws -> Void in
+      try await stand.startAgent("slow", settings: ["task": ["concurrency": 1]])
+      try await stand.startAgent("quick")
+      for _ in 0..<150 { _ = try await stand.task("slow", "sleep 0.2") }
+      let answer = try await stand.post("/v1/producer/quick/task?wait=5", ["taskname": "true"])
+      #expect(answer.status == 200)
+      let inbox = Int(try await stand.redisCLI("hlen", "muster:{slow}:inbox")) ?? 99
+      #expect(inbox <= 65)
+    }
+  }
+}

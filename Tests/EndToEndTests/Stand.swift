@@ -1,0 +1,173 @@
+// A dashboard, its agents and what a user does to them.
+import Foundation
+import Glibc
+
+final class Stand: @unchecked Sendable {  // used by one test, which awaits each call
+  let folder: URL
+  let redis: String  // "embedded" or HOST:PORT
+  private(set) var dashboard: Running
+  private(set) var port: Int
+  private var agents: [String: Running] = [:]
+
+  private static let started = Atomic()
+
+  static func start(redis: String = "embedded") async throws -> Stand {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("muster-e2e-\(getpid())-\(started.next())")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    let port = 20_000 + Int(getpid() % 200) * 100 + Int.random(in: 0..<100)
+    let dashboard = try Stand.launch(folder, port, redis)
+    let stand = Stand(folder, redis, dashboard, port)
+    try await stand.ready()
+    return stand
+  }
+
+  private init(_ folder: URL, _ redis: String, _ dashboard: Running, _ port: Int) {
+    self.folder = folder
+    self.redis = redis
+    self.dashboard = dashboard
+    self.port = port
+  }
+
+  private static func launch(_ folder: URL, _ port: Int, _ redis: String) throws -> Running {
+    try Running(
+      try Binaries.url("dashboard"),
+      ["--listen", "127.0.0.1:\(port)", "--data", folder.appendingPathComponent("data").path, "--redis", redis], in: folder, log: "dashboard")
+  }
+
+  private func ready() async throws {
+    _ = try await eventually("the dashboard answers") {
+      guard self.dashboard.isRunning else { throw StandFault("the dashboard ended: \(self.dashboard.text)") }
+      return try await self.get("/v1/health").status == 200 ? true : nil
+    }
+  }
+
+  // MARK: Dashboard
+
+  func killDashboard(_ signal: Int32 = SIGKILL) async throws { try await dashboard.end(signal) }
+
+  func restartDashboard() async throws {
+    dashboard = try Stand.launch(folder, port, redis)
+    try await ready()
+  }
+
+  func redisPort() throws -> Int {
+    if redis != "embedded" { return Int(redis.split(separator: ":").last ?? "") ?? 0 }
+    let text = try String(contentsOf: folder.appendingPathComponent("data/redis/port"), encoding: .utf8)
+    return Int(text.trimmingCharacters(in: .whitespacesAndNewlines)) ?? 0
+  }
+
+  // MARK: Agents
+
+  func stateFolder(_ uuid: String) -> URL { folder.appendingPathComponent("agent-\(uuid)") }
+
+  @discardableResult
+  func startAgent(_ uuid: String, projects: [String] = [], settings: [String: Any] = [:], wait: Bool = true) async throws -> Running {
+    var json: [String: Any] = [
+      "uuid": uuid, "redis": ["addr": "127.0.0.1", "port": try redisPort()],
+      "state": ["path": stateFolder(uuid).path], "http": ["listen": "127.0.0.1:0"],
+    ]
+    if !projects.isEmpty { json["tags"] = projects }
+    json.merge(settings) { $1 }
+    let file = folder.appendingPathComponent("\(uuid).json")
+    try JSONSerialization.data(withJSONObject: json).write(to: file)
+    let agent = try Running(try Binaries.url("agent"), ["run", "-f", file.path], in: folder, log: "agent-\(uuid)")
+    agents[uuid] = agent
+    if wait {
+      _ = try await eventually("agent \(uuid) is online") {
+        guard agent.isRunning else { throw StandFault("agent \(uuid) ended: \(agent.text.suffix(2000))") }
+        return try await self.get("/v1/agents/\(uuid)")["online"] as? Bool == true ? true : nil
+      }
+    }
+    return agent
+  }
+
+  func agent(_ uuid: String) throws -> Running {
+    guard let agent = agents[uuid] else { throw StandFault("no agent \(uuid)") }
+    return agent
+  }
+
+  // MARK: What a user does
+
+  func curl(_ arguments: [String], allowFailure: Bool = false) async throws -> Answer {
+    let data = try await output(
+      of: "curl", ["-sS", "-N", "--max-time", "90", "-w", "\n%{http_code}"] + arguments, allowFailure: allowFailure)
+    guard let newline = data.lastIndex(of: UInt8(ascii: "\n")) else { throw StandFault("curl printed nothing") }
+    return Answer(
+      status: Int(String(decoding: data[data.index(after: newline)...], as: UTF8.self)) ?? 0, bytes: Data(data[..<newline]))
+  }
+
+  func get(_ path: String, _ more: [String] = []) async throws -> Answer { try await curl(more + ["http://127.0.0.1:\(port)\(path)"]) }
+
+  func post(_ path: String, _ body: [String: Any]) async throws -> Answer {
+    let text = String(decoding: try JSONSerialization.data(withJSONObject: body), as: UTF8.self)
+    return try await curl(["-X", "POST", "-d", text, "http://127.0.0.1:\(port)\(path)"])
+  }
+
+  /// Posts to an agent and returns the run's `auuid`.
+  func task(_ uuid: String, _ taskname: String, _ more: [String: Any] = [:]) async throws -> String {
+    let answer = try await post("/v1/producer/\(uuid)/task", ["taskname": taskname].merging(more) { $1 })
+    guard answer.status == 202, let auuid = answer["auuid"] as? String else { throw StandFault("POST: \(answer.status) \(answer.text)") }
+    return auuid
+  }
+
+  /// The run once it has its verdict.
+  func verdict(_ auuid: String, within seconds: Double = 30) async throws -> [String: Any] {
+    let open: Set<String> = ["queued", "sent", "running", "unknown"]
+    return try await eventually("\(auuid) has a verdict", within: seconds) {
+      let run = try await self.get("/v1/runs/\(auuid)").json
+      guard let state = run["state"] as? String, !open.contains(state) else { return nil }
+      return run
+    }
+  }
+
+  func log(_ auuid: String, _ query: String = "") async throws -> Data {
+    try await get("/v1/runs/\(auuid)/log\(query)", ["-H", "Accept: text/plain"]).bytes
+  }
+
+  func redisCLI(_ arguments: String...) async throws -> String {
+    String(decoding: try await output(of: "redis-cli", ["-p", "\(try redisPort())"] + arguments), as: UTF8.self)
+      .trimmingCharacters(in: .newlines)
+  }
+
+  /// Ends everything: agents with their commands, dashboard, embedded Redis.
+  func stop() async throws {
+    for (uuid, agent) in agents where agent.isRunning {
+      _ = try await output(
+        of: "agent", ["stop", "--kill", "-f", folder.appendingPathComponent("\(uuid).json").path], allowFailure: true)
+      try await agent.end()
+    }
+    if dashboard.isRunning { try await dashboard.end() }
+    if redis == "embedded", let port = try? redisPort() {
+      _ = try await output(of: "redis-cli", ["-p", "\(port)", "shutdown", "nosave"], allowFailure: true)
+    }
+    try FileManager.default.removeItem(at: folder)
+  }
+}
+
+/// A counter for names.
+final class Atomic: @unchecked Sendable {  // guarded by its lock
+  private let lock = NSLock()
+  private var value = 0
+  func next() -> Int {
+    lock.lock()
+    defer { lock.unlock() }
+    value += 1
+    return value
+  }
+}
+
+/// Runs a test on a stand and cleans up whatever happens; on failure the programs' logs are part of the message.
+func withStand(redis: String = "embedded", _ body: (Stand) async throws -> Void) async throws {
+  let stand = try await Stand.start(redis: redis)
+  do {
+    try await body(stand)
+    try await stand.stop()
+  } catch {
+    let logs = (try? FileManager.default.contentsOfDirectory(at: stand.folder, includingPropertiesForKeys: nil))?
+      .filter { $0.pathExtension == "log" }
+      .map { "--- \($0.lastPathComponent)\n\(((try? String(contentsOf: $0, encoding: .utf8)) ?? "").suffix(3000))" }
+      .joined(separator: "\n") ?? ""
+    try? await stand.stop()
+    throw StandFault("\(error)\n\(logs)")
+  }
+}
