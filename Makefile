@@ -1,0 +1,41 @@
+# Everything that one types in this repository. `make help` lists it; CI calls the same targets (.ci/run).
+# When adding a target: a line beginning with two # signs after its name, and a line in README when users need it.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap run test build bench format lint clean
+
+SWIFT_SOURCES := Package.swift Sources Tests Plugins
+RELEASE := -c release --static-swift-stdlib
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+bootstrap: ## install the Debian packages that are missing (sudo when not root)
+	@scripts/bootstrap
+
+run: bootstrap ## start a dashboard and one agent here, on data in .run/; Ctrl-C ends both
+	@swift build --product dashboard
+	@swift build --product agent
+	@exec scripts/run "$$(swift build --show-bin-path)"
+
+test: ## build and run every test
+	@scripts/bootstrap --tests
+	@swift build --build-tests
+	@swift test --skip-build
+
+build: bootstrap ## build release programs with the Swift library inside: .build/release/{dashboard,agent}
+	@swift build $(RELEASE) --product dashboard
+	@swift build $(RELEASE) --product agent
+
+bench: bootstrap ## measure, each row beside its limit, and print a table
+	@bench/run
+
+format: ## format the Swift sources in place
+	@swift format format --configuration .swift-format --in-place --recursive --parallel $(wildcard $(SWIFT_SOURCES))
+
+lint: ## say what `make format` would change and what it cannot mend; changes nothing
+	@swift format lint --configuration .swift-format --strict --recursive --parallel $(wildcard $(SWIFT_SOURCES))
+
+clean: ## remove what was built and what `make run` left
+	@rm -rf .build .run
