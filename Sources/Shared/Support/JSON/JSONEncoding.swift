@@ -181,10 +181,18 @@ private struct Keyed<Key: CodingKey>: KeyedEncodingContainerProtocol {
   }
 
   // `nil` is written, not left out: each of these would otherwise skip the key.
-  func encodeIfPresent(_ value: Bool?, forKey key: Key) { if let value { encode(value, forKey: key) } else { encodeNil(forKey: key) } }
-  func encodeIfPresent(_ value: String?, forKey key: Key) { if let value { encode(value, forKey: key) } else { encodeNil(forKey: key) } }
-  func encodeIfPresent(_ value: Double?, forKey key: Key) throws { if let value { try encode(value, forKey: key) } else { encodeNil(forKey: key) } }
-  func encodeIfPresent(_ value: Float?, forKey key: Key) throws { if let value { try encode(value, forKey: key) } else { encodeNil(forKey: key) } }
+  func encodeIfPresent(_ value: Bool?, forKey key: Key) {
+    if let value { encode(value, forKey: key) } else { encodeNil(forKey: key) }
+  }
+  func encodeIfPresent(_ value: String?, forKey key: Key) {
+    if let value { encode(value, forKey: key) } else { encodeNil(forKey: key) }
+  }
+  func encodeIfPresent(_ value: Double?, forKey key: Key) throws {
+    if let value { try encode(value, forKey: key) } else { encodeNil(forKey: key) }
+  }
+  func encodeIfPresent(_ value: Float?, forKey key: Key) throws {
+    if let value { try encode(value, forKey: key) } else { encodeNil(forKey: key) }
+  }
   func encodeIfPresent(_ value: Int?, forKey key: Key) { optionalInteger(value, key) }
   func encodeIfPresent(_ value: Int8?, forKey key: Key) { optionalInteger(value, key) }
   func encodeIfPresent(_ value: Int16?, forKey key: Key) { optionalInteger(value, key) }
@@ -195,7 +203,9 @@ private struct Keyed<Key: CodingKey>: KeyedEncodingContainerProtocol {
   func encodeIfPresent(_ value: UInt16?, forKey key: Key) { optionalInteger(value, key) }
   func encodeIfPresent(_ value: UInt32?, forKey key: Key) { optionalInteger(value, key) }
   func encodeIfPresent(_ value: UInt64?, forKey key: Key) { optionalInteger(value, key) }
-  func encodeIfPresent<T: Encodable>(_ value: T?, forKey key: Key) throws { if let value { try encode(value, forKey: key) } else { encodeNil(forKey: key) } }
+  func encodeIfPresent<T: Encodable>(_ value: T?, forKey key: Key) throws {
+    if let value { try encode(value, forKey: key) } else { encodeNil(forKey: key) }
+  }
 
   private func optionalInteger<Integer: FixedWidthInteger>(_ value: Integer?, _ key: Key) {
     if let value { integer(value, key) } else { encodeNil(forKey: key) }

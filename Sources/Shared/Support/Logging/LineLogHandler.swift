@@ -97,7 +97,8 @@ public struct LineLogHandler: LogHandler {
 
   /// Bare where it is one plain word, else quoted.
   private static func write(_ text: String, _ writer: inout JSONWriter) {
-    let plain = !text.isEmpty && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "=") }
+    let plain =
+      !text.isEmpty && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "=") }
     if plain { writer.bytes.append(contentsOf: text.utf8) } else { writer.string(text) }
   }
 }

@@ -48,7 +48,10 @@ public final class LogFile: Sendable {
     state.withLock { state in
       look(&state)
       if state.size > 0, state.size + line.count > maximumBytes { rotate(&state) }
-      if state.dropped > 0, !tellDropped(&state) { return state.dropped += 1 }
+      if state.dropped > 0, !tellDropped(&state) {
+        state.dropped += 1
+        return
+      }
       if !store(line, &state) { state.dropped += 1 }
     }
   }

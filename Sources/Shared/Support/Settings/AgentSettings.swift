@@ -97,6 +97,7 @@ public struct AgentSettings: ProgramSettings {
   /// An agent and a project of one name would be one Redis key (DESIGN section 4).
   static func selfMembership(uuid: String?, tags: [String]) -> SettingsProblem? {
     guard let uuid, tags.contains(uuid) else { return nil }
-    return SettingsProblem(key: "tags", "must not contain the agent's own uuid \"\(uuid)\": a project and an agent cannot share a name")
+    return SettingsProblem(
+      key: "tags", "must not contain the agent's own uuid \"\(uuid)\": a project and an agent cannot share a name")
   }
 }

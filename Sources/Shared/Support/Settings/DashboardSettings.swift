@@ -44,7 +44,8 @@ public struct DashboardSettings: ProgramSettings {
     ] + RedisSettings.rows.map { Setting($0, of: \.redis, under: "redis") } + [
       Setting("retention.days", \.retention.days, .integer(1...36_500), "days that history is kept"),
       Setting("retention.bytes", \.retention.bytes, .integer(1 << 20...1 << 50), "bytes that history may take"),
-      Setting("public.path", \.public.path, SettingKind.path.optional, flag: "public", "folder to serve instead of the built-in pages"),
+      Setting(
+        "public.path", \.public.path, SettingKind.path.optional, flag: "public", "folder to serve instead of the built-in pages"),
       Setting("log.level", \.log.level, .level, "what the log holds: trace … critical"),
     ]
 

@@ -11,11 +11,12 @@ extension SettingKind where Value == String {
 
   /// A name by the rules of names.
   static var name: Self {
-    SettingKind({ (input) throws(BadSetting) in
-      let name = try input.text()
-      if let reason = nameFault(name) { throw BadSetting(reason) }
-      return name
-    }, show: { $0 })
+    SettingKind(
+      { (input) throws(BadSetting) in
+        let name = try input.text()
+        if let reason = nameFault(name) { throw BadSetting(reason) }
+        return name
+      }, show: { $0 })
   }
 
   /// A path; a relative one is made absolute when all settings are known.
@@ -23,44 +24,49 @@ extension SettingKind where Value == String {
 
   /// A host name, an address without a port, or the absolute path of a unix socket.
   static var hostOrSocket: Self {
-    SettingKind({ (input) throws(BadSetting) in
-      let text = try input.text()
-      if text.hasPrefix("/") {
-        if text.utf8.count > 107 { throw BadSetting("must be a socket path of at most 107 bytes") }
+    SettingKind(
+      { (input) throws(BadSetting) in
+        let text = try input.text()
+        if text.hasPrefix("/") {
+          if text.utf8.count > 107 { throw BadSetting("must be a socket path of at most 107 bytes") }
+          return text
+        }
+        if let both = HostPort(text) {
+          throw BadSetting("must be a host without a port (\"\(both.host)\"; the port is a setting of its own)")
+        }
+        if text.contains("/") || text.contains(" ") { throw BadSetting("must be a host, an address or an absolute socket path") }
         return text
-      }
-      if let both = HostPort(text) {
-        throw BadSetting("must be a host without a port (\"\(both.host)\"; the port is a setting of its own)")
-      }
-      if text.contains("/") || text.contains(" ") { throw BadSetting("must be a host, an address or an absolute socket path") }
-      return text
-    }, show: { $0 })
+      }, show: { $0 })
   }
 }
 
 extension SettingKind where Value == [String] {
   /// Names, as a list or as one text with commas; one that stands twice counts once.
   static var names: Self {
-    SettingKind({ (input) throws(BadSetting) in
-      var names: [String] = []
-      for part in try input.list() {
-        let name = part.trimmingSpaces()
-        if let reason = nameFault(name) { throw BadSetting(name.isEmpty ? "must not have an empty name" : "\"\(name)\" \(reason)") }
-        if !names.contains(name) { names.append(name) }
-      }
-      return names
-    }, show: { $0.isEmpty ? "-" : $0.joined(separator: ", ") })
+    SettingKind(
+      { (input) throws(BadSetting) in
+        var names: [String] = []
+        for part in try input.list() {
+          let name = part.trimmingSpaces()
+          if let reason = nameFault(name) {
+            throw BadSetting(name.isEmpty ? "must not have an empty name" : "\"\(name)\" \(reason)")
+          }
+          if !names.contains(name) { names.append(name) }
+        }
+        return names
+      }, show: { $0.isEmpty ? "-" : $0.joined(separator: ", ") })
   }
 }
 
 extension SettingKind where Value == Int {
   static func integer(_ range: ClosedRange<Int>) -> Self {
-    SettingKind({ (input) throws(BadSetting) in
-      guard let integer = input.number?.asInteger, range.contains(Int(integer)) else {
-        throw BadSetting("must be a whole number from \(range.lowerBound) to \(range.upperBound), it is \(input.shown)")
-      }
-      return Int(integer)
-    }, show: { "\($0)" })
+    SettingKind(
+      { (input) throws(BadSetting) in
+        guard let integer = input.number?.asInteger, range.contains(Int(integer)) else {
+          throw BadSetting("must be a whole number from \(range.lowerBound) to \(range.upperBound), it is \(input.shown)")
+        }
+        return Int(integer)
+      }, show: { "\($0)" })
   }
 
   static var port: Self { integer(1...65535) }
@@ -69,85 +75,91 @@ extension SettingKind where Value == Int {
 extension SettingKind where Value == Duration {
   /// Seconds, fractions allowed.
   static func seconds(_ range: ClosedRange<Double>) -> Self {
-    SettingKind({ (input) throws(BadSetting) in
-      guard let seconds = input.number?.asDouble, range.contains(seconds) else {
-        throw BadSetting(
-          "must be a number of seconds from \(JSONValue.double(range.lowerBound).text) to "
-            + "\(JSONValue.double(range.upperBound).text), it is \(input.shown)")
-      }
-      return .seconds(seconds)
-    }, show: { $0.secondsText })
+    SettingKind(
+      { (input) throws(BadSetting) in
+        guard let seconds = input.number?.asDouble, range.contains(seconds) else {
+          throw BadSetting(
+            "must be a number of seconds from \(JSONValue.double(range.lowerBound).text) to "
+              + "\(JSONValue.double(range.upperBound).text), it is \(input.shown)")
+        }
+        return .seconds(seconds)
+      }, show: { $0.secondsText })
   }
 }
 
 extension SettingKind where Value == Duration? {
   /// How long a run may take: seconds above 0; negative is none. As in a task's body, except that 0 has no default to mean.
   static var timeout: Self {
-    SettingKind({ (input) throws(BadSetting) in
-      guard let seconds = input.number?.asDouble, seconds != 0, seconds <= 1e9 else {
-        throw BadSetting("must be a number of seconds above 0, or a negative one for no limit, it is \(input.shown)")
-      }
-      return seconds < 0 ? nil : .seconds(seconds)
-    }, show: { $0.map(\.secondsText) ?? "no limit" })
+    SettingKind(
+      { (input) throws(BadSetting) in
+        guard let seconds = input.number?.asDouble, seconds != 0, seconds <= 1e9 else {
+          throw BadSetting("must be a number of seconds above 0, or a negative one for no limit, it is \(input.shown)")
+        }
+        return seconds < 0 ? nil : .seconds(seconds)
+      }, show: { $0.map(\.secondsText) ?? "no limit" })
   }
 }
 
 extension SettingKind where Value == HostPort {
   /// Where to listen. Beyond loopback is refused until there are tokens (DESIGN section 6).
   static var loopback: Self {
-    SettingKind({ (input) throws(BadSetting) in
-      let text = try input.text()
-      guard let listen = HostPort(text) else {
-        throw BadSetting("must be HOST:PORT such as 127.0.0.1:8080 or [::1]:0, it is \"\(text)\"")
-      }
-      guard listen.isLoopback else {
-        throw BadSetting(
-          "must be a loopback address (127.0.0.1, ::1, localhost), not \"\(listen.host)\": without tokens anybody who "
-            + "reaches the port could run commands. Put a proxy that checks who asks in front, or use an SSH tunnel")
-      }
-      return listen
-    }, show: { $0.description })
+    SettingKind(
+      { (input) throws(BadSetting) in
+        let text = try input.text()
+        guard let listen = HostPort(text) else {
+          throw BadSetting("must be HOST:PORT such as 127.0.0.1:8080 or [::1]:0, it is \"\(text)\"")
+        }
+        guard listen.isLoopback else {
+          throw BadSetting(
+            "must be a loopback address (127.0.0.1, ::1, localhost), not \"\(listen.host)\": without tokens anybody who "
+              + "reaches the port could run commands. Put a proxy that checks who asks in front, or use an SSH tunnel")
+        }
+        return listen
+      }, show: { $0.description })
   }
 }
 
 extension SettingKind where Value == Secret {
   static var secret: Self {
-    SettingKind({ (input) throws(BadSetting) in
-      // The reasons must not repeat what was written.
-      switch input {
-      case .json(.string(let text)), .text(let text):
-        if text.isEmpty { throw BadSetting("must not be empty") }
-        return Secret(text)
-      case .json(let value): throw BadSetting("must be a string, it is \(value.kindName)")
-      }
-    }, show: { "\($0)" })
+    SettingKind(
+      { (input) throws(BadSetting) in
+        // The reasons must not repeat what was written.
+        switch input {
+        case .json(.string(let text)), .text(let text):
+          if text.isEmpty { throw BadSetting("must not be empty") }
+          return Secret(text)
+        case .json(let value): throw BadSetting("must be a string, it is \(value.kindName)")
+        }
+      }, show: { "\($0)" })
   }
 }
 
 extension SettingKind where Value == Logger.Level {
   static var level: Self {
-    SettingKind({ (input) throws(BadSetting) in
-      let text = try input.text()
-      guard let level = Logger.Level(rawValue: text.lowercased()) else {
-        throw BadSetting("must be one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")), it is \"\(text)\"")
-      }
-      return level
-    }, show: { $0.rawValue })
+    SettingKind(
+      { (input) throws(BadSetting) in
+        let text = try input.text()
+        guard let level = Logger.Level(rawValue: text.lowercased()) else {
+          throw BadSetting("must be one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")), it is \"\(text)\"")
+        }
+        return level
+      }, show: { $0.rawValue })
   }
 }
 
 extension SettingKind where Value == RedisPlace {
   /// `embedded`, `HOST:PORT`, or a socket's path.
   static var redisPlace: Self {
-    SettingKind({ (input) throws(BadSetting) in
-      let text = try input.text()
-      if text == "embedded" { return .embedded }
-      if text.hasPrefix("/") { return .unix(path: try SettingKind<String>.hostOrSocket.read(input)) }
-      guard let place = HostPort(text), place.port > 0 else {
-        throw BadSetting("must be HOST:PORT, a socket's absolute path, or \"embedded\", it is \"\(text)\"")
-      }
-      return .tcp(host: place.host, port: place.port)
-    }, show: { $0.description })
+    SettingKind(
+      { (input) throws(BadSetting) in
+        let text = try input.text()
+        if text == "embedded" { return .embedded }
+        if text.hasPrefix("/") { return .unix(path: try SettingKind<String>.hostOrSocket.read(input)) }
+        guard let place = HostPort(text), place.port > 0 else {
+          throw BadSetting("must be HOST:PORT, a socket's absolute path, or \"embedded\", it is \"\(text)\"")
+        }
+        return .tcp(host: place.host, port: place.port)
+      }, show: { $0.description })
   }
 }
 

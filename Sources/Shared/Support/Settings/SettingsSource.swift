@@ -20,23 +20,30 @@ public struct SettingsSurroundings: Sendable {
 
   /// This process's. Its environment is the one it was started with.
   public static func present() -> SettingsSurroundings {
-    var environment: [String: String] = [:]
-    // Not `environ`: a global variable that anybody may be changing.
-    if case .success(let bytes) = Result(catching: { () throws(FileError) in try Files.read("/proc/self/environ", limit: 8 << 20) }) {
-      for entry in bytes.split(separator: 0) {
-        guard let equals = entry.firstIndex(of: UInt8(ascii: "=")) else { continue }
-        let name = String(decoding: entry[..<equals], as: UTF8.self)
-        if environment[name] == nil {
-          environment[name] = String(decoding: entry[entry.index(after: equals)...], as: UTF8.self)
-        }
-      }
-    }
     var folder = "/"
     if let current = getcwd(nil, 0) {
       folder = String(cString: current)
       free(current)
     }
-    return SettingsSurroundings(environment: environment, workingFolder: folder, isRoot: geteuid() == 0)
+    return SettingsSurroundings(environment: ownEnvironment(), workingFolder: folder, isRoot: geteuid() == 0)
+  }
+
+  /// Not from `environ`, a global variable that anybody may be changing. Empty where there is no /proc.
+  private static func ownEnvironment() -> [String: String] {
+    guard case .success(let bytes) = Result(catching: readOwnEnvironment) else { return [:] }
+    var environment: [String: String] = [:]
+    for entry in bytes.split(separator: 0) {
+      guard let equals = entry.firstIndex(of: UInt8(ascii: "=")) else { continue }
+      let name = String(decoding: entry[..<equals], as: UTF8.self)
+      // The first of two counts, as in getenv.
+      if environment[name] != nil { continue }
+      environment[name] = String(decoding: entry[entry.index(after: equals)...], as: UTF8.self)
+    }
+    return environment
+  }
+
+  private static func readOwnEnvironment() throws(FileError) -> [UInt8] {
+    try Files.read("/proc/self/environ", limit: 8 << 20)
   }
 
   /// The folder for a program's own files: in `/var/lib` for root, else in the user's folder by the XDG rules.

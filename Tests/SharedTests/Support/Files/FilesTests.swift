@@ -41,7 +41,9 @@ import Testing
     try Files.makeFolder(folder.file("a/b/c"))
     try Files.makeFolder("/")
     try folder.write("", to: "file")
-    #expect(throws: FileError("make the folder", folder.file("file"), code: ENOTDIR)) { try Files.makeFolder(folder.file("file")) }
+    #expect(throws: FileError("make the folder", folder.file("file"), code: ENOTDIR)) {
+      try Files.makeFolder(folder.file("file"))
+    }
     #expect(throws: FileError.self) { try Files.makeFolder(folder.file("file/x")) }
   }
 
@@ -69,7 +71,7 @@ import Testing
     var lock: FileLock? = try FileLock(folder.file("lock"))
     var child: pid_t = 0
     let arguments: [UnsafeMutablePointer<CChar>?] = [strdup("sleep"), strdup("60"), nil]
-    defer { arguments.forEach { free($0) } }
+    defer { for argument in arguments { free(argument) } }
     #expect(posix_spawn(&child, "/bin/sleep", nil, nil, arguments, nil) == 0)
     defer {
       kill(child, SIGKILL)

@@ -1,6 +1,5 @@
-import Testing
-
 import Shared
+import Testing
 
 @Suite struct FieldReaderTests {
   /// Reads one of everything, as a route would.
@@ -47,27 +46,37 @@ import Shared
     (["taskname": "ééééééé"], FieldFault(.badField, "taskname", "\"taskname\" must have 1 to 10 bytes, it has 14")),
     (["taskname": "a\0b"], FieldFault(.badField, "taskname", "\"taskname\" must not contain NUL")),
     (["taskname": 5], FieldFault(.badField, "taskname", "\"taskname\" must be a string, it is a number")),
-    (["taskname": "x", "uuid": "a b"],
-      FieldFault(.badName, "uuid", "\"uuid\" must not contain a space (allowed: A-Z a-z 0-9 _ . -)")),
+    (
+      ["taskname": "x", "uuid": "a b"],
+      FieldFault(.badName, "uuid", "\"uuid\" must not contain a space (allowed: A-Z a-z 0-9 _ . -)")
+    ),
     (["taskname": "x", "uuid": 1001], FieldFault(.badField, "uuid", "\"uuid\" must be a string, it is a number")),
     (["taskname": "x", "args": "a b"], FieldFault(.badField, "args", "\"args\" must be a list of strings, it is a string")),
     (["taskname": "x", "args": ["a", 1]], FieldFault(.badField, "args[1]", "\"args[1]\" must be a string, it is a number")),
-    (["taskname": "x", "args": ["a", "b", "c", "d"]],
-      FieldFault(.badField, "args", "\"args\" must have at most 3 elements, it has 4")),
+    (
+      ["taskname": "x", "args": ["a", "b", "c", "d"]],
+      FieldFault(.badField, "args", "\"args\" must have at most 3 elements, it has 4")
+    ),
     (["taskname": "x", "env": ["A": .null]], FieldFault(.badField, "env.A", "\"env.A\" must be a string, it is null")),
     (["taskname": "x", "env": []], FieldFault(.badField, "env", "\"env\" must be an object of strings, it is a list")),
     (["taskname": "x", "flag": "yes"], FieldFault(.badField, "flag", "\"flag\" must be true or false, it is a string")),
     (["taskname": "x", "count": 1.5], FieldFault(.badField, "count", "\"count\" must be a whole number, it is a number")),
     (["taskname": "x", "count": 6], FieldFault(.badField, "count", "\"count\" must be between 1 and 5, it is 6")),
     (["taskname": "x", "timeout": "5s"], FieldFault(.badField, "timeout", "\"timeout\" must be a number, it is a string")),
-    (["taskname": "x", "timeout": 1e300],
-      FieldFault(.badField, "timeout", "\"timeout\" must not be more than 1000000000 seconds")),
-    (["taskname": "x", "tiemout": 1],
-      FieldFault(.unknownField, "tiemout", "\"tiemout\" is not a field of this body", hint: "did you mean \"timeout\"?")),
-    (["taskname": "x", "zzz": .null],
+    (
+      ["taskname": "x", "timeout": 1e300],
+      FieldFault(.badField, "timeout", "\"timeout\" must not be more than 1000000000 seconds")
+    ),
+    (
+      ["taskname": "x", "tiemout": 1],
+      FieldFault(.unknownField, "tiemout", "\"tiemout\" is not a field of this body", hint: "did you mean \"timeout\"?")
+    ),
+    (
+      ["taskname": "x", "zzz": .null],
       FieldFault(
         .unknownField, "zzz", "\"zzz\" is not a field of this body",
-        hint: "known fields: taskname, uuid, args, env, flag, count, timeout")),
+        hint: "known fields: taskname, uuid, args, env, flag, count, timeout")
+    ),
   ]
 
   @Test(arguments: single)

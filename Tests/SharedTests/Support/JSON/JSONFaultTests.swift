@@ -1,8 +1,7 @@
 // Faults say where and what, because people read them.
 
-import Testing
-
 import Shared
+import Testing
 
 @Suite struct JSONFaultTests {
   static let worded: [(text: String, description: String)] = [

@@ -50,8 +50,8 @@ import Testing
   @Test func aTerminalThatNobodyReadsDoesNotHoldTheCaller() throws {
     var ends: [Int32] = [0, 0]
     #expect(pipe(&ends) == 0)
-    ends.forEach { _ = fcntl($0, F_SETFD, FD_CLOEXEC) }
-    defer { ends.forEach { close($0) } }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    defer { for end in ends { close(end) } }
     let line = Array(String(repeating: "x", count: 9999).utf8) + [10]
     // A pipe holds 64 KiB; the rest is dropped.
     for _ in 0..<100 { LogOutput.write(line, withoutWaitingTo: ends[1]) }

@@ -1,6 +1,5 @@
-import Testing
-
 import Shared
+import Testing
 
 /// A generator whose numbers are known: SplitMix64.
 private struct Known: RandomNumberGenerator {

@@ -136,7 +136,8 @@ import Testing
     #expect(try DashboardSettings.load(in: surroundings).redis.place == .embedded)
     let loaded = try DashboardSettings.load(flags: ["redis": "[::1]:7"], in: surroundings)
     #expect(loaded.redis.place == .tcp(host: "::1", port: 7) && loaded.redis.db == 2)
-    #expect(try DashboardSettings.load(flags: ["redis": "/run/r.sock"], in: surroundings).redis.place == .unix(path: "/run/r.sock"))
+    #expect(
+      try DashboardSettings.load(flags: ["redis": "/run/r.sock"], in: surroundings).redis.place == .unix(path: "/run/r.sock"))
   }
 
   @Test func anEmptyVariableIsNoSettingAndARunsOwnVariablesAreNone() throws {
@@ -150,6 +151,14 @@ import Testing
   @Test func aVariableThatIsNearlyASettingIsAWarning() throws {
     let settings = try agent("{}", environment: ["MUSTER_REDIS_PROT": "1", "MUSTER_DATA_PATH": "/d", "MUSTER_SOMETHING": "1"])
     #expect(settings.source.warnings == ["the environment's MUSTER_REDIS_PROT is not a setting; did you mean MUSTER_REDIS_PORT?"])
+  }
+
+  @Test func thePresentSurroundingsAreThisProcesss() throws {
+    let present = SettingsSurroundings.present()
+    let path = try #require(getenv("PATH"))
+    #expect(present.environment["PATH"] == String(cString: path))
+    #expect(present.workingFolder.hasPrefix("/") && Files.exists(present.workingFolder))
+    #expect(present.isRoot == (geteuid() == 0))
   }
 
   // MARK: Values
@@ -176,36 +185,55 @@ import Testing
     (#"{"tags":["a b"]}"#, "tags (./agent.json) \"a b\" must not contain a space (allowed: A-Z a-z 0-9 _ . -)"),
     (#"{"tags":[1]}"#, "tags (./agent.json) must be a list of strings, it holds a number"),
     (#"{"tags":{}}"#, "tags (./agent.json) must be a list of names or one string with commas, it is an object"),
-    (#"{"uuid":"a","tags":"b,a"}"#,
-      "tags must not contain the agent's own uuid \"a\": a project and an agent cannot share a name"),
+    (
+      #"{"uuid":"a","tags":"b,a"}"#,
+      "tags must not contain the agent's own uuid \"a\": a project and an agent cannot share a name"
+    ),
     (#"{"redis":"x"}"#, "redis (./agent.json) must be an object, it is a string"),
     (#"{"redis":{"port":"6379"}}"#, "redis.port (./agent.json) must be a whole number from 1 to 65535, it is a string"),
     (#"{"redis":{"port":0}}"#, "redis.port (./agent.json) must be a whole number from 1 to 65535, it is 0"),
     (#"{"redis":{"port":65536}}"#, "redis.port (./agent.json) must be a whole number from 1 to 65535, it is 65536"),
     (#"{"redis":{"port":1.5}}"#, "redis.port (./agent.json) must be a whole number from 1 to 65535, it is 1.5"),
-    (#"{"redis":{"addr":"h:1"}}"#,
-      "redis.addr (./agent.json) must be a host without a port (\"h\"; the port is a setting of its own)"),
+    (
+      #"{"redis":{"addr":"h:1"}}"#,
+      "redis.addr (./agent.json) must be a host without a port (\"h\"; the port is a setting of its own)"
+    ),
     (#"{"redis":{"prot":1}}"#, "redis.prot (./agent.json) is not a setting; did you mean \"redis.port\"?"),
     (#"{"rediss":{}}"#, "rediss (./agent.json) is not a setting; did you mean \"redis\"?"),
     (#"{"concurrency":1}"#, "concurrency (./agent.json) is not a setting; did you mean \"task.concurrency\"?"),
-    (#"{"redis.port":1}"#,
-      "redis.port (./agent.json) is not a setting; write it as nested objects, not with a dot in the key"),
+    (
+      #"{"redis.port":1}"#,
+      "redis.port (./agent.json) is not a setting; write it as nested objects, not with a dot in the key"
+    ),
     (#"{"zzzzzz":1}"#, "zzzzzz (./agent.json) is not a setting"),
-    (#"{"task":{"timeout":0}}"#,
-      "task.timeout (./agent.json) must be a number of seconds above 0, or a negative one for no limit, it is 0"),
+    (
+      #"{"task":{"timeout":0}}"#,
+      "task.timeout (./agent.json) must be a number of seconds above 0, or a negative one for no limit, it is 0"
+    ),
     (#"{"task":{"concurrency":1025}}"#, "task.concurrency (./agent.json) must be a whole number from 1 to 1024, it is 1025"),
     (#"{"task":{"grace":-1}}"#, "task.grace (./agent.json) must be a number of seconds from 0 to 3600, it is -1"),
     (#"{"task":{"path":"a\u0000b"}}"#, "task.path (./agent.json) must not contain control characters"),
-    (#"{"http":{"listen":"7070"}}"#,
-      "http.listen (./agent.json) must be HOST:PORT such as 127.0.0.1:8080 or [::1]:0, it is \"7070\""),
+    (
+      #"{"http":{"listen":"7070"}}"#,
+      "http.listen (./agent.json) must be HOST:PORT such as 127.0.0.1:8080 or [::1]:0, it is \"7070\""
+    ),
     (#"{"http":{"limits":{"bdy":1}}}"#, "http.limits.bdy (./agent.json) is not a setting; did you mean \"http.limits.body\"?"),
-    (#"{"log":{"level":"loud"}}"#,
-      "log.level (./agent.json) must be one of trace, debug, info, notice, warning, error, critical, it is \"loud\""),
-    (#"{"redis":{"port":1,"port":2}}"#,
-      "redis.port (./agent.json, line 1, column 20) the key \"port\" stands twice in one object"),
-    (#"{"redis":{"passwordFile":"nowhere"}}"#, "redis.passwordFile (./agent.json) cannot be read: %/nowhere: No such file or directory"),
-    (#"{"redis":{"passwordFile":"x","password":"y"}}"#,
-      "redis.passwordFile and redis.password are both set; keep one of them"),
+    (
+      #"{"log":{"level":"loud"}}"#,
+      "log.level (./agent.json) must be one of trace, debug, info, notice, warning, error, critical, it is \"loud\""
+    ),
+    (
+      #"{"redis":{"port":1,"port":2}}"#,
+      "redis.port (./agent.json, line 1, column 20) the key \"port\" stands twice in one object"
+    ),
+    (
+      #"{"redis":{"passwordFile":"nowhere"}}"#,
+      "redis.passwordFile (./agent.json) cannot be read: %/nowhere: No such file or directory"
+    ),
+    (
+      #"{"redis":{"passwordFile":"x","password":"y"}}"#,
+      "redis.passwordFile and redis.password are both set; keep one of them"
+    ),
   ]
 
   @Test(arguments: bad)
@@ -228,11 +256,14 @@ import Testing
   // MARK: Listening
 
   static let listens: [(text: String, host: String?, port: Int)] = [
-    ("127.0.0.1:8080", "127.0.0.1", 8080), ("127.8.8.8:0", "127.8.8.8", 0), ("[::1]:0", "::1", 0), ("localhost:1", "localhost", 1),
+    ("127.0.0.1:8080", "127.0.0.1", 8080), ("127.8.8.8:0", "127.8.8.8", 0), ("[::1]:0", "::1", 0),
+    ("localhost:1", "localhost", 1),
     ("[::ffff:127.0.0.1]:5", "::ffff:127.0.0.1", 5), ("[0:0:0:0:0:0:0:1]:65535", "0:0:0:0:0:0:0:1", 65535),
-    ("0.0.0.0:80", nil, 0), ("[::]:80", nil, 0), ("10.0.0.1:80", nil, 0), ("example.org:80", nil, 0), ("127.0.0.1.evil.org:80", nil, 0),
+    ("0.0.0.0:80", nil, 0), ("[::]:80", nil, 0), ("10.0.0.1:80", nil, 0), ("example.org:80", nil, 0),
+    ("127.0.0.1.evil.org:80", nil, 0),
     ("127.1:80", nil, 0), (":80", nil, 0), ("127.0.0.1", nil, 0), ("127.0.0.1:", nil, 0), ("127.0.0.1:65536", nil, 0),
-    ("127.0.0.1:-1", nil, 0), ("127.0.0.1:+1", nil, 0), ("127.0.0.1:x", nil, 0), ("::1:80", nil, 0), ("[::1]", nil, 0), ("[::1:80", nil, 0),
+    ("127.0.0.1:-1", nil, 0), ("127.0.0.1:+1", nil, 0), ("127.0.0.1:x", nil, 0), ("::1:80", nil, 0), ("[::1]", nil, 0),
+    ("[::1:80", nil, 0),
     ("[localhost]:80", nil, 0), (" 127.0.0.1:80", nil, 0), ("127.0.0.1:٣", nil, 0), ("127.0.0.1:99999999999999999999", nil, 0),
   ]
 

@@ -16,13 +16,16 @@ private let samples: [String: (json: JSONValue, text: String)] = [
   "http.limits.head": (4096, "4096"), "http.limits.fields": (50, "50"), "http.limits.body": (4096, "4096"),
   "http.limits.headTimeout": (1, "1"), "http.limits.bodyIdle": (1, "1"), "http.limits.idle": (1, "1"),
   "http.limits.writeStall": (1, "1"), "http.limits.connections": (10, "10"), "output.cap": (4096, "4096"),
-  "data.path": ("/d", "/d"), "retention.days": (7, "7"), "retention.bytes": (1_073_741_824, "1073741824"), "public.path": ("/p", "/p"),
+  "data.path": ("/d", "/d"), "retention.days": (7, "7"), "retention.bytes": (1_073_741_824, "1073741824"),
+  "public.path": ("/p", "/p"),
 ]
 
 @Suite struct SettingsTableTests {
   @Test func theTablesHaveTheKeysOfTheContract() {
     // API.md, "Settings", and after them those of our own.
-    let shared = ["http.listen", "redis.addr", "redis.port", "redis.username", "redis.password", "redis.passwordFile", "redis.db"]
+    let shared = [
+      "http.listen", "redis.addr", "redis.port", "redis.username", "redis.password", "redis.passwordFile", "redis.db",
+    ]
     let limits = ["requestLine", "head", "fields", "body", "headTimeout", "bodyIdle", "idle", "writeStall", "connections"]
     let own = limits.map { "http.limits.\($0)" } + ["log.level"]
     let agent = [
@@ -77,7 +80,9 @@ private let samples: [String: (json: JSONValue, text: String)] = [
       let untouched = row.show(defaults)
 
       var value = sample.json
-      for part in row.key.split(separator: ".").reversed() { value = .object(JSONObject([.init(key: String(part), value: value)])) }
+      for part in row.key.split(separator: ".").reversed() {
+        value = .object(JSONObject([.init(key: String(part), value: value)]))
+      }
       let file = try folder.write(String(decoding: value.bytes(), as: UTF8.self), to: "\(row.key).json")
       let fromFile = try Root.load(file: file, in: plain)
       #expect(row.show(fromFile) != untouched, "\(row.key) in the file changes nothing")
