@@ -11,6 +11,11 @@ enum WorkThread {
       self.name = name
       self.run = run
     }
+
+    func begin() {
+      WorkThread.nameThread(name)
+      run()
+    }
   }
 
   /// Runs the closure on a new detached thread.
@@ -34,11 +39,18 @@ enum WorkThread {
       { body in
         guard let body else { return nil }
         let taken = Unmanaged<Body>.fromOpaque(body).takeRetainedValue()
-        pthread_setname_np(pthread_self(), taken.name)
-        taken.run()
+        taken.begin()
         return nil
       }, body.toOpaque())
     if code != 0 { body.release() }
     return code
+  }
+
+  /// For `top -H`. Where /proc is missing the thread keeps the program's name.
+  private static func nameThread(_ name: String) {
+    let descriptor = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return }
+    _ = write(descriptor, Array(name.utf8), name.utf8.count)
+    close(descriptor)
   }
 }

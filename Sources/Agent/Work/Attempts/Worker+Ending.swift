@@ -1,0 +1,104 @@
+// The end of an attempt: into the journal, durably, one sync per batch; then it may be said (rule `endSync`).
+// Crash points: before the sync the next process finds the exit record and ends it again; after it, it says it again under new numbers.
+
+import Runner
+import Shared
+
+extension Worker {
+  /// Its verdict is known. The slot is free from now on.
+  func end(_ attempt: Attempt, _ verdict: Verdict) {
+    guard attempt.stage == .waiting || attempt.stage == .working else { return }
+    attempts.move(attempt, to: .ending)
+    ends.append((attempt, JournalRecord.Ending(verdict: verdict, plain: attempt.plain)))
+    endBell.ring()
+  }
+
+  /// The runner's word on how it ended.
+  func finish(_ attempt: Attempt, _ message: EndedMessage) {
+    guard attempt.stage == .working else { return }
+    let exit = message.exit
+    attempt.startedAt = attempt.startedAt ?? exit.startedWallMilliseconds
+    if let output = message.output {
+      attempt.shortOutput = output
+      if let feed = attempt.feed, feed.next == 0 {
+        // All of it is here: nothing needs to be read from the disk.
+        attempt.shortSegments = message.segments
+        attempt.feed = nil
+        feeds[attempt.id] = nil
+      }
+      end(attempt, VerdictMaking.verdict(exit, hashes: KeptHashes.of(output, message.segments)))
+      return
+    }
+    finish(attempt, exit)
+  }
+
+  /// The same from the records: the hashes are made from the spool, off this thread.
+  func finish(_ attempt: Attempt, _ exit: ExitRecord) {
+    guard attempt.stage == .working, let records = attempt.handOff?.records else { return }
+    attempts.move(attempt, to: .ending)
+    feedIsReady(attempt)
+    let run = "\(attempt.run)"
+    let number = UInt64(attempt.id.attempt)
+    let spool = Array(outputPath(attempt).utf8)
+    let start = attempt.feed?.start ?? 0
+    Task {
+      let hashes = await KeptHashes.of(run: run, attempt: number, records: records, offset: start, spool: spool)
+      ends.append((attempt, JournalRecord.Ending(verdict: VerdictMaking.verdict(exit, hashes: hashes), plain: attempt.plain)))
+      endBell.ring()
+    }
+  }
+
+  /// Nobody can know how it ended, or whether (DESIGN, "The output file tells whether it started").
+  func lose(_ attempt: Attempt, _ why: String) {
+    var verdict = VerdictMaking.unstarted(.lost, reason: "lost", note: why, at: ProcessBoot.wallMilliseconds)
+    verdict.startedAt = attempt.startedAt
+    if let feed = attempt.feed {
+      feed.advanceToEnd()
+      feed.close(spoolBytes: FileSize.of(feed.path))
+      verdict.outputBytes = Int64(clamping: feed.next + feed.available)
+      verdict.startedAt = verdict.startedAt ?? feed.state.started?.wallMilliseconds
+      feedIsReady(attempt)
+    }
+    logger.warning("a run is lost", metadata: ["run": "\(attempt.run)", "why": "\(why)"])
+    end(attempt, verdict)
+  }
+
+  // MARK: The loop
+
+  /// Journals ends as they come, until the work is over.
+  func writeEnds() async {
+    while !isOver {
+      await endBell.wait(worker: self)
+      while !ends.isEmpty {
+        let batch = ends
+        ends = []
+        do throws(AgentWorkError) {
+          let placed = try journal.append(batch.map { .ended($0.attempt.id, $0.ending) })
+          _ = try await journal.sync()
+          for (item, place) in zip(batch, placed) { ended(item.attempt, item.ending, at: place.offset) }
+        } catch {
+          ends = batch + ends
+          logger.error("ends cannot be journaled and have to wait", metadata: ["why": "\(error)"])
+          if isOver || journal.fault != nil { return }
+          await endBell.wait(until: .now + .seconds(1), worker: self)
+        }
+      }
+      startNext()
+      checkDrained()
+    }
+  }
+
+  private func ended(_ attempt: Attempt, _ ending: JournalRecord.Ending, at offset: UInt64) {
+    attempt.knowledge.record = .ended
+    attempt.ending = ending
+    attempt.endOffset = offset
+    attempts.move(attempt, to: .ended)
+    resultIsDue(attempt)
+    if AttemptFlow.mayReport(attempt.knowledge) {
+      sayEnded(attempt)
+    } else {
+      // It was ended before its confirm: that comes with the next look.
+      unconfirmed.insert(attempt.id)
+    }
+  }
+}

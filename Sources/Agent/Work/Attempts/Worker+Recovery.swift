@@ -1,0 +1,110 @@
+// What a new process does first, before it speaks to Redis: it says in the journal that it is there, and makes out what became of
+// everything that the journal holds.
+
+import Glibc
+import Runner
+import Shared
+
+extension Worker {
+  static let remembered: Int64 = 30 * 86_400_000
+
+  func recover() throws(AgentWorkError) {
+    try journal.append([.opened(incarnation, bootID: bootID)])
+    let entries = opened.unsettled.sorted { $0.key < $1.key }
+    for (id, entry) in entries { restore(id, entry) }
+    for (id, _) in entries {
+      guard let attempt = attempts[id] else { continue }
+      resume(attempt)
+    }
+    removeStaleRecords()
+  }
+
+  private func restore(_ id: AttemptID, _ entry: JournalContents.Entry) {
+    var record = AttemptRecord.none
+    if entry.entry != nil { record = .taken }
+    if entry.ending != nil { record = .ended }
+    if let cause = entry.tombstone { record = .tombstone(cause) }
+    let knowledge = AttemptKnowledge(
+      record: record, takenThisBoot: entry.takenOn == bootID && entry.takenUnder == journal.identity, confirmed: false,
+      handedOff: entry.handOff != nil)
+    var spec: TaskSpec?
+    var plain: PlainTask?
+    var startBefore: Int64?
+    if let bytes = entry.entry,
+      case .success(let reading) = InboxReading.attempt(Array("\(id)".utf8), bytes, agent: uuid, wall: entry.takenAt)
+    {
+      (spec, plain, startBefore) = (reading.spec, reading.plain, reading.startBefore)
+    }
+    let attempt = Attempt(
+      id: id, run: RunID(agent: uuid, task: id.task), knowledge: knowledge, stage: .waiting, spec: spec,
+      plain: plain ?? entry.ending?.plain, startBefore: startBefore)
+    attempt.handOff = entry.handOff
+    if let handOff = entry.handOff { useRecords(handOff.records) }
+    if let cause = entry.tombstone {
+      let verdict = VerdictMaking.unstarted(cause == .expired ? .expired : .cancelled, at: ProcessBoot.wallMilliseconds)
+      attempt.ending = JournalRecord.Ending(verdict: verdict, plain: nil, untaken: true)
+    } else {
+      attempt.ending = entry.ending
+    }
+    attempt.endOffset = opened.lastWord(of: id)
+    if attempt.ending != nil {
+      attempt.stage = .ended
+    } else if attempt.handOff != nil {
+      attempt.stage = .working
+    }
+    attempts.add(attempt)
+    if attempt.handOff == nil { unconfirmed.insert(id) }
+  }
+
+  private func resume(_ attempt: Attempt) {
+    if attempt.stage == .ended {
+      attempt.startedAt = attempt.verdict?.startedAt
+      if attempt.ending?.untaken == true, attempt.spec == nil { attempt.isResultDone = true }
+      if attempt.handOff == nil { attempt.isOutputDone = true } else { resumeOutput(attempt) }
+      if !attempt.isResultDone { resultIsDue(attempt) }
+      if AttemptFlow.mayReport(attempt.knowledge) { sayEnded(attempt) }
+      return
+    }
+    if attempt.handOff != nil { return judge(attempt) }
+    // Not handed off as far as the journal knows: started all the same if its output file is there.
+    let traces = AttemptTraces(runnerLives: false, exitRecord: false, outputFile: Files.exists(outputPath(attempt)))
+    if case .lost = AttemptFlow.judge(attempt.knowledge, traces) {
+      lose(attempt, traces.outputFile ? "it was started, and nobody knows how it ended" : "the host was started anew before it was started")
+    }
+  }
+
+  /// Makes ready to ship all of the output of an attempt that has ended.
+  func resumeOutput(_ attempt: Attempt) {
+    guard let verdict = attempt.verdict, verdict.outputBytes > 0, Files.exists(outputPath(attempt)) else {
+      attempt.isOutputDone = true
+      return
+    }
+    let records = attempt.handOff?.records ?? []
+    let feed = OutputFeed(attempt, records: records, offset: 0, path: outputPath(attempt))
+    if !records.isEmpty { feed.advanceToEnd() }
+    if feed.state.exit == nil { feed.fabricate(verdict) }
+    attempt.feed = feed
+    feedIsReady(attempt)
+  }
+
+  /// After a change of identity what was not started is not started any more: the journal may have forgotten that it was.
+  func disownUnstarted() {
+    for attempt in attempts.live.values where attempt.stage == .waiting || attempt.stage == .working {
+      attempt.knowledge.takenThisBoot = false
+      if attempt.stage == .waiting { lose(attempt, "the journal was rolled back or copied: it may have been started before") }
+    }
+  }
+
+  /// Records of runners that have gone, which nobody needs any more.
+  private func removeStaleRecords() {
+    guard let folder = opendir(settings.runnersFolder) else { return }
+    defer { closedir(folder) }
+    while let entry = readdir(folder) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
+      guard String(decoding: name, as: UTF8.self).contains(".rec") else { continue }
+      let path = Array("\(settings.runnersFolder)/".utf8) + name
+      guard recordsInUse[path] == nil else { continue }
+      unlink(String(decoding: path, as: UTF8.self))
+    }
+  }
+}

@@ -1,0 +1,117 @@
+// From the queue to a runner (DESIGN section 3, step 4): while a slot is free, in the order of taking.
+// Crash points: before the hand-off is written nothing was started, and the next process starts it; between that and the runner's getting
+// it the next process finds no runner, no exit and no output file, and hands it over again; from then on the runner goes on by itself.
+
+import Glibc
+import Runner
+import Shared
+
+extension Worker {
+  /// Starts what may be started now.
+  func startNext() {
+    while mayStart, attempts.working < settings.task.concurrency, queueHead < queue.count {
+      guard let attempt = attempts[queue[queueHead]], attempt.stage == .waiting, AttemptFlow.mayStart(attempt.knowledge) else {
+        advanceQueue()
+        continue
+      }
+      if let limit = attempt.startBefore, let now = clock.milliseconds(), now >= limit {
+        advanceQueue()
+        end(
+          attempt,
+          VerdictMaking.unstarted(.expired, reason: "expired", note: "it was not started in time", at: ProcessBoot.wallMilliseconds))
+        continue
+      }
+      let order: AttemptOrder
+      do throws(Resolution.Fault) {
+        order = try self.order(attempt)
+      } catch {
+        advanceQueue()
+        end(
+          attempt,
+          VerdictMaking.unstarted(.failed, reason: SystemNames.error(error.code), note: error.note, at: ProcessBoot.wallMilliseconds))
+        continue
+      }
+      guard let link = freeRunner() else { break }
+      guard handOver(attempt, order, to: link) else { break }
+      advanceQueue()
+    }
+    if queueHead < queue.count || !delayed.isEmpty { tellBell.ring() }
+  }
+
+  private func advanceQueue() {
+    queueHead += 1
+    if queueHead > 256, queueHead * 2 > queue.count {
+      queue.removeFirst(queueHead)
+      queueHead = 0
+    }
+  }
+
+  func outputPath(_ attempt: Attempt) -> String {
+    "\(settings.runsFolder)/\(attempt.run)" + (attempt.id.attempt == 1 ? "" : ".\(attempt.id.attempt)") + ".log"
+  }
+
+  private func order(_ attempt: Attempt) throws(Resolution.Fault) -> AttemptOrder {
+    let spec = attempt.spec ?? TaskSpec(taskname: "")
+    let program = try Resolution.resolve(spec, scripts: settings.script.path, search: environment.search(spec))
+    var order = AttemptOrder(
+      run: "\(attempt.run)", attempt: UInt64(attempt.id.attempt), executable: program.executable, arguments: program.arguments,
+      outputPath: Array(outputPath(attempt).utf8))
+    order.environment = environment.variables(attempt.run, spec)
+    var folder = spec.cwd ?? settings.task.path
+    if !folder.hasPrefix("/") { folder = "\(settings.task.path)/\(folder)" }
+    order.directory = Array(folder.utf8)
+    order.standardInput = spec.stdin?.bytes
+    order.cap = UInt64(settings.output.cap)
+    order.graceMilliseconds = settings.task.grace.wholeMilliseconds
+    let usual = program.isScript ? settings.script.timeout : settings.task.timeout
+    if let seconds = spec.timeout {
+      order.timeoutMilliseconds = seconds < 0 ? 0 : UInt64(max(1, min(seconds * 1000, 1e15)))
+    } else {
+      order.timeoutMilliseconds = usual.map { max(1, $0.wholeMilliseconds) } ?? 0
+    }
+    let descriptors = surroundings.descriptors
+    order.limits = [AttemptOrder.Limit(resource: Int32(RLIMIT_NOFILE.rawValue), soft: descriptors.soft, hard: descriptors.hard)]
+    return order
+  }
+
+  /// Writes the hand-off, then gives the attempt to the runner (rule `handFirst`).
+  private func handOver(_ attempt: Attempt, _ order: AttemptOrder, to link: RunnerLink) -> Bool {
+    do throws(AgentWorkError) {
+      try journal.append([.handedOff(attempt.id, records: link.records, runner: link.identity)])
+    } catch {
+      logger.error("nothing is started", metadata: ["why": "\(error)"])
+      link.isIdle = true
+      idle.append(link)
+      return false
+    }
+    attempt.knowledge.handedOff = true
+    attempt.handOff = JournalContents.HandOff(records: link.records, runner: link.identity)
+    attempt.spec?.stdin = nil
+    useRecords(link.records)
+    attempts.move(attempt, to: .working)
+    link.attempt = attempt
+    link.isIdle = false
+    attempt.feed = OutputFeed(attempt, records: link.records, offset: FileSize.of(link.records), path: outputPath(attempt))
+    link.send(.attempt(order))
+    if link.hasUnsent { flushLater(link) }
+    return true
+  }
+}
+
+extension Duration {
+  /// Rounded down; 0 for a negative one.
+  var wholeMilliseconds: UInt64 {
+    UInt64(clamping: components.seconds) &* 1000 &+ UInt64(clamping: components.attoseconds / 1_000_000_000_000_000)
+  }
+}
+
+enum FileSize {
+  /// 0 where there is no such file.
+  static func of(_ path: [UInt8]) -> UInt64 {
+    (path + [0]).withUnsafeBytes { bytes in
+      guard let name = bytes.assumingMemoryBound(to: CChar.self).baseAddress else { return 0 }
+      var status = stat()
+      return stat(name, &status) == 0 ? UInt64(clamping: status.st_size) : 0
+    }
+  }
+}

@@ -1,0 +1,182 @@
+// What of one attempt's output has been shipped and what is next: reads the runner's records for the streams and lengths, and the spool
+// for the bytes. Used the same way for a runner that is connected, one that was adopted, and one that has ended long ago.
+// Belongs to the `Worker`; its file reads are short and happen on the engine's thread.
+
+import Runner
+import Shared
+
+final class OutputFeed {
+  /// More segments than this are not read ahead.
+  private static let segmentsAhead = 4096
+  /// Bytes shipped in one slice.
+  static let sliceBytes = 64 * 1024
+
+  let id: AttemptID
+  let path: [UInt8]
+  /// Where in the records its own begin, or anything before that.
+  let start: UInt64
+  private let run: String
+  private let attempt: UInt64
+  private var reader: RecordsReader
+  private(set) var state = RecordedAttempt()
+  /// Segments from `next` on, as far as they were read.
+  private var ahead: [Runner.Segment] = []
+  /// Logical offset of the next byte to be shipped.
+  private(set) var next: UInt64 = 0
+  /// Slices that were put into frames and are not acknowledged.
+  var unacknowledged = 0
+  /// Not to be shipped before.
+  var due = MonotonicTime.distantPast
+  /// No record will follow: the exit is known, or the runner is gone.
+  private(set) var isClosed = false
+
+  /// - Parameters:
+  ///   - records: where the attempt's records begin, or anything before that.
+  init(_ attempt: Attempt, records: [UInt8], offset: UInt64, path: String) {
+    id = attempt.id
+    start = offset
+    run = "\(attempt.run)"
+    self.attempt = UInt64(attempt.id.attempt)
+    self.path = Array(path.utf8)
+    reader = RecordsReader(path: records, offset: offset)
+  }
+
+  /// Reads on in the records.
+  func advance() {
+    while !isClosed, ahead.count < OutputFeed.segmentsAhead {
+      guard case .record(let record) = reader.next() else { return }
+      apply(record)
+    }
+  }
+
+  /// The same without an end: for whoever has to see the exit, however much comes before it. Memory is bounded by what is merged.
+  func advanceToEnd() {
+    while !isClosed {
+      switch reader.next() {
+      case .record(let record): apply(record)
+      case .damaged: continue
+      case .end, .failed: return
+      }
+    }
+  }
+
+  private func apply(_ record: RunnerRecord) {
+    switch record {
+    case .begin(let begin):
+      guard begin.run == run, begin.attempt == attempt else {
+        if state.begin != nil { isClosed = true }
+        return
+      }
+      state = RecordedAttempt()
+    default:
+      // Records of attempts before this one.
+      guard state.begin != nil else { return }
+    }
+    let before = state.total
+    state.apply(record)
+    switch record {
+    case .segments(let list) where list.end > before:
+      for segment in list.segments { append(segment) }
+    case .exit: isClosed = true
+    case .refused: isClosed = true
+    default: break
+    }
+  }
+
+  private func append(_ segment: Runner.Segment) {
+    if let last = ahead.indices.last, ahead[last].stream == segment.stream {
+      ahead[last].length += segment.length
+    } else {
+      ahead.append(segment)
+    }
+  }
+
+  /// The runner is gone without an exit record: what the spool holds beyond the records belongs to a stream that nobody knows.
+  func close(spoolBytes: UInt64) {
+    isClosed = true
+    let known = next + ahead.reduce(0) { $0 + $1.length }
+    if state.layout.head == 0 || spoolBytes <= state.layout.head, spoolBytes > known {
+      append(Runner.Segment(.unknown, spoolBytes - known))
+    }
+  }
+
+  /// Everything that the journal says, where the records are gone.
+  func fabricate(_ verdict: Verdict) {
+    state = RecordedAttempt()
+    state.apply(.begin(BeginRecord(run: run, attempt: attempt, outputPath: path, cap: .max, wallMilliseconds: 0)))
+    var exit = ExitRecord(run: run, attempt: attempt, how: .exited(0))
+    exit.total = UInt64(clamping: verdict.outputBytes)
+    exit.stored = exit.total
+    let dropped = UInt64(clamping: verdict.droppedBytes)
+    let head = dropped > 0 ? UInt64(clamping: verdict.droppedFrom ?? 0) : exit.total
+    exit.layout = SpoolLayout(head: head, ring: exit.total - min(exit.total, head &+ dropped), tail: .ordered)
+    state.apply(.exit(exit))
+    ahead = exit.total > next ? [Runner.Segment(.unknown, exit.total - next)] : []
+    isClosed = true
+  }
+
+  // MARK: Shipping
+
+  /// Bytes that could be shipped now.
+  var available: UInt64 { ahead.reduce(0) { $0 + $1.length } }
+  /// Nothing more will come, and all of it was put into frames or given up.
+  var isShipped: Bool { isClosed && ahead.isEmpty }
+  var isDone: Bool { isShipped && unacknowledged == 0 }
+  /// Past the head the ring is overwritten anyway: no hurry there while the command goes on.
+  var isInRing: Bool { !isClosed && next >= state.layout.head }
+
+  /// Takes the next slice off, with its bytes; nil where nothing can be shipped now.
+  func take(limit: Int) -> (slice: OutputSlice, bytes: [UInt8])? {
+    while true {
+      if ahead.isEmpty { advance() }
+      guard !ahead.isEmpty else { return nil }
+      let wanted = min(UInt64(clamping: limit), available)
+      switch read(from: next, limit: Int(clamping: wanted)) {
+      case .bytes(let bytes):
+        let slice = OutputSlice(attempt: id, offset: Int64(clamping: next), segments: cut(UInt64(bytes.count)))
+        return (slice, bytes)
+      case .gone(let until): _ = cut(max(until, next + 1) - next)
+      // Recorded but not to be had: dropped for a full disk, or the file is gone.
+      case .end, .failed: _ = cut(wanted)
+      }
+    }
+  }
+
+  /// The bytes of a slice once more; fewer where the ring has gone on.
+  func again(_ slice: OutputSlice) -> [UInt8]? {
+    var bytes: [UInt8] = []
+    while bytes.count < slice.length {
+      guard case .bytes(let more) = read(from: UInt64(clamping: slice.offset) + UInt64(bytes.count), limit: slice.length - bytes.count)
+      else { return nil }
+      bytes += more
+    }
+    return bytes
+  }
+
+  private func read(from offset: UInt64, limit: Int) -> SpoolRead {
+    // Bytes of the head, and those of an ended attempt, never change.
+    let isStable = isClosed || offset < state.layout.head
+    return SpoolReader.read(path: path, from: offset, limit: limit) {
+      if !isStable { self.advanceToEnd() }
+      return self.state
+    }
+  }
+
+  /// Takes so many bytes off the front of what is ahead.
+  private func cut(_ length: UInt64) -> [[Int]] {
+    var left = length
+    var segments: [[Int]] = []
+    var used = 0
+    while left > 0, used < ahead.count {
+      let part = min(left, ahead[used].length)
+      let stream = ahead[used].stream == .stderr ? 2 : 1
+      segments.append([stream, Int(clamping: part)])
+      ahead[used].length -= part
+      left -= part
+      if ahead[used].length == 0 { used += 1 }
+    }
+    ahead.removeFirst(used)
+    next += length - left
+    return segments
+  }
+}

@@ -1,0 +1,122 @@
+// Output on its way: slices of several runs put together into frames, the first bytes of a run at once, then every 50 ms or 64 KiB. The
+// bytes are read from the spools when a frame is sent, and again when it is sent again; so a window of frames costs no memory.
+
+import Redis
+import Shared
+
+extension Worker {
+  private static let framesInWindow = 32
+  private static let framesAtOnce = 4
+  private static let gathering = Duration.milliseconds(50)
+
+  /// Something of the output may be shipped, or soon.
+  func feedIsReady(_ attempt: Attempt) {
+    guard let feed = attempt.feed else { return }
+    feeds[attempt.id] = feed
+    tellBell.ring()
+  }
+
+  var framesAreWaiting: Bool { frames.unsent > 0 || (!feeds.isEmpty && frames.count < Worker.framesInWindow && nextFeed() < .never) }
+
+  /// When the next feed may be shipped from; never while none may.
+  func nextFeed() -> MonotonicTime {
+    if frames.unsent > 0 { return .distantPast }
+    var next = MonotonicTime.never
+    for feed in feeds.values {
+      // The dashboard does not know a plain task's run before it was introduced.
+      guard attempts[feed.id]?.isIntroduced ?? false else { continue }
+      next = min(next, feed.due)
+    }
+    return next
+  }
+
+  struct OutgoingFrame {
+    var sequence: UInt64
+    var bytes: [UInt8]
+  }
+
+  /// Frames to be sent now, as messages: those to be sent again first, then fresh ones.
+  func nextFrames() -> [OutgoingFrame] {
+    var outgoing: [OutgoingFrame] = []
+    let (first, again) = frames.pending(limit: Worker.framesAtOnce)
+    var sequence = first
+    for frame in again {
+      guard let bytes = encode(frame, sequence) else { break }
+      outgoing.append(OutgoingFrame(sequence: sequence, bytes: bytes))
+      sequence += 1
+    }
+    while outgoing.count < Worker.framesAtOnce, frames.count < Worker.framesInWindow, let frame = gather() {
+      sequence = frames.next
+      if frames.count == 0 { progressAt = .now }
+      frames.append(SaidFrame(slices: frame.slices, bytes: nil))
+      guard let bytes = encode(frame, sequence) else { break }
+      outgoing.append(OutgoingFrame(sequence: sequence, bytes: bytes))
+    }
+    return outgoing
+  }
+
+  func sent(_ frame: OutgoingFrame) {
+    if frames.cursor == frame.sequence { frames.sent(1) }
+  }
+
+  /// One frame of what is due, or nil.
+  private func gather() -> SaidFrame? {
+    let now = MonotonicTime.now
+    var frame = SaidFrame(slices: [], bytes: [])
+    var room = BusLimits.outputFrameBytes
+    for (id, feed) in feeds {
+      guard room > 0 else { break }
+      guard let attempt = attempts[id], attempt.isIntroduced else { continue }
+      feed.advance()
+      guard feed.due <= now || (feed.available >= UInt64(OutputFeed.sliceBytes) && !feed.isInRing) else { continue }
+      var took = false
+      while room > 0, let (slice, bytes) = feed.take(limit: min(room, OutputFeed.sliceBytes)) {
+        frame.slices.append(SaidFrame.Slice(id: id, slice: slice))
+        frame.bytes?.append(contentsOf: bytes)
+        feed.unacknowledged += 1
+        room -= bytes.count
+        took = true
+      }
+      if took {
+        feed.due = feed.available > 0 && !feed.isInRing ? now : now + Worker.gathering
+        if attempt.stage == .working { resultMayFollow(attempt) }
+      } else if feed.available == 0 {
+        feeds[id] = nil
+        outputMayBeDone(attempt, feed)
+      }
+    }
+    return frame.slices.isEmpty ? nil : frame
+  }
+
+  private func encode(_ frame: SaidFrame, _ sequence: UInt64) -> [UInt8]? {
+    var slices: [OutputSlice] = []
+    var bytes: [UInt8] = []
+    if let ready = frame.bytes {
+      slices = frame.slices.map(\.slice)
+      bytes = ready
+    } else {
+      for part in frame.slices {
+        // What the ring has overwritten meanwhile, or what is settled, cannot be sent again; the sequence stays whole all the same.
+        guard let feed = attempts[part.id]?.feed, let again = feed.again(part.slice) else { continue }
+        slices.append(part.slice)
+        bytes += again
+      }
+    }
+    let message = OutputFrame(agent: uuid, from: address, sequence: sequence, oldest: frames.oldest, slices: slices, bytes: bytes)
+    return try? message.encoded()
+  }
+
+  func acknowledged(_ frame: SaidFrame) {
+    for part in frame.slices {
+      guard let attempt = attempts[part.id], let feed = attempt.feed else { continue }
+      feed.unacknowledged -= 1
+      outputMayBeDone(attempt, feed)
+    }
+  }
+
+  private func outputMayBeDone(_ attempt: Attempt, _ feed: OutputFeed) {
+    guard feed.isDone, attempt.stage == .ended || attempt.stage == .ending else { return }
+    attempt.isOutputDone = true
+    settleIfDone(attempt)
+  }
+}

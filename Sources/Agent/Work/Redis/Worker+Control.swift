@@ -1,0 +1,155 @@
+// The loop that hears: control messages as they come, and between them, at least once a second, the inbox, the plain hash, the
+// acknowledgement and the heartbeat, all on one connection (DESIGN, "A busy agent still hears").
+// What if: Redis is away: it waits for the connection, then registers everything again; a control message is lost with a connection: it
+// was a hint; the lease is gone: it is asked for again, and nothing is started meanwhile.
+
+import Redis
+import Shared
+
+extension Worker {
+  /// Until a stop, or a fatal fault.
+  func listen() async {
+    while !isLeaving, fatal == nil {
+      publish()
+      guard await connect() else { continue }
+      guard await registered() else { continue }
+      let message = await awaitControl()
+      if isLeaving { return }
+      await look(message)
+      checkDrained()
+    }
+  }
+
+  private func connect() async -> Bool {
+    if case .connected = control.state { return true }
+    do throws(RedisError) {
+      try await control.connected(within: .milliseconds(500))
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /// One control message, or nil after at most a second.
+  private func awaitControl() async -> [UInt8]? {
+    var seconds = Double.random(in: 0.8...1)
+    if !unconfirmed.isEmpty { seconds = 0.05 }
+    let call = AgentBus.awaitControl(uuid, seconds: seconds)
+    let connection = control
+    let task = Task { () async -> RedisValue? in try? await connection.blocking(call, for: .seconds(2)) }
+    waitingForControl = task
+    let value = await task.value
+    waitingForControl = nil
+    return value?.array?.last?.bytes
+  }
+
+  /// What is to be looked at beside the control list.
+  private func look(_ message: [UInt8]?) async {
+    let now = MonotonicTime.now
+    var commands: [RedisCommand] = [AgentBus.inbox(uuid)]
+    let looksAtPlain = now >= nextPlainLook && takesMore
+    if looksAtPlain { commands.append(AgentBus.plainExists(uuid)) }
+    let wantsAcknowledgement = attempts.unsettledEnds > 0 || reports.count > 0 || frames.count > 0
+    if wantsAcknowledgement { commands.append(AgentBus.acked(uuid)) }
+    let beats = now >= nextBeat
+    if beats { commands += heartbeat() }
+    if message != nil { commands.append(AgentBus.moreControl(uuid, limit: 64)) }
+    let values: [RedisValue]
+    do throws(RedisError) {
+      values = try await control.pipeline(commands)
+    } catch {
+      logger.debug("Redis did not answer", metadata: ["why": "\(error)"])
+      if let message { await heed([message]) }
+      return
+    }
+    var next = values.makeIterator()
+    let inbox = next.next() ?? .null
+    let plain = looksAtPlain ? next.next() : nil
+    if wantsAcknowledgement, let text = next.next()?.string { acknowledged(text) }
+    if beats { await heard(renewal: next.next(), presence: next.next(), asked: now) }
+    guard hasLease else { return }
+    let messages = (message.map { [$0] } ?? []) + (message == nil ? [] : next.next()?.array?.compactMap(\.bytes) ?? [])
+    await heed(messages)
+    if takesMore { await take(AgentBus.entries(inbox)) }
+    if looksAtPlain {
+      nextPlainLook = now + .milliseconds(900)
+      if plain?.integer == 1 { await movePlain() }
+    }
+    await confirm()
+    startNext()
+  }
+
+  /// Whether new work is looked for.
+  var takesMore: Bool { mode == nil && !drains && hasLease && journal.fault == nil }
+
+  // MARK: The plain hash
+
+  /// Moves fields of the plain hash into the inbox and takes them.
+  private func movePlain() async {
+    guard attempts.waiting < BusLimits.inboxFull else { return }
+    let fresh = (0..<BusLimits.plainBatch).map { _ in ids.next() }
+    do throws(RedisError) {
+      let moved = try await control.send(AgentBus.movePlain(uuid, address, ids: fresh)).integer ?? 0
+      if moved < 0 {
+        logger.debug("the key with the agent's name holds no commands: it is left alone")
+        nextPlainLook = .now + .seconds(5)
+      }
+      guard moved > 0 else { return }
+      // There may be more.
+      nextPlainLook = .distantPast
+      await take(AgentBus.entries(try await control.send(AgentBus.inbox(uuid))))
+    } catch {
+      await refused(error)
+    }
+  }
+
+  // MARK: The heartbeat
+
+  private func heartbeat() -> [RedisCommand] {
+    nextBeat = .now + BusLimits.heartbeat
+    return [AgentBus.renewLease(uuid, address, lease: leaseValue()), AgentBus.presence(uuid)]
+  }
+
+  /// The lease's value, with the next beat.
+  func leaseValue() -> [UInt8] {
+    beats += 1
+    publish()
+    let beat = Heartbeat(
+      count: beats, load1: HostFacts.load1(), running: attempts.working, waiting: attempts.waiting, concurrency: settings.task.concurrency,
+      health: board.status.fault ?? "healthy", hostname: surroundings.host.hostname, pid: Int(ProcessBoot.pid))
+    // Cannot fail: every number in it is finite.
+    return (try? Lease(address: address, beat: beat).encoded()) ?? []
+  }
+
+  private func heard(renewal: RedisValue?, presence: RedisValue?, asked: MonotonicTime) async {
+    if let milliseconds = presence?.integer, let step = clock.hear(milliseconds, asked: asked) {
+      logger.warning("Redis's clock has moved against this host's", metadata: ["milliseconds": "\(step)"])
+    }
+    if renewal?.integer != 1 { leaseLost("it ran out, or another agent has it") }
+  }
+
+  // MARK: The lease
+
+  /// From here on nothing is started and nothing is taken, until it is taken anew.
+  func leaseLost(_ why: String) {
+    guard hasLease else { return }
+    hasLease = false
+    leaseFault = why
+    leaseRetryAt = .distantPast
+    registeredEpoch = 0
+    logger.warning("the lease is lost", metadata: ["why": "\(why)"])
+    publish()
+  }
+
+  /// What a call's error says about the lease and the agent.
+  func refused(_ error: RedisError) async {
+    guard case .reply(let reply) = error else { return }
+    if AgentBus.isLeaseGone(reply) { return leaseLost("it ran out, or another agent has it") }
+    if AgentBus.isRemoved(reply) {
+      hasLease = false
+      fatal = .removed(uuid: uuid)
+      return
+    }
+    logger.error("Redis refuses", metadata: ["why": "\(reply)"])
+  }
+}

@@ -1,0 +1,311 @@
+// The loop that tells: reports, output and result hashes, over a connection of its own that is open while there is something to tell.
+// Numbers are contiguous within this incarnation; what is not acknowledged is kept and sent again after a reconnect or a stall (DESIGN,
+// "Acknowledgement"). Reports go first in each pipeline: a verdict is never behind output.
+// What if: a stream is full: nothing is dropped, it is tried again; Redis is away: everything waits in the window and on the disk.
+
+import Redis
+import Shared
+
+enum SayDelay {
+  /// A run that ends sooner is told in one message.
+  static let running = Duration.milliseconds(20)
+  static let taken = Duration.milliseconds(100)
+}
+
+extension Worker {
+  private static let batchEvents = 200
+  private static let batchBytes = 512 * 1024
+  /// Events that wait for their acknowledgement; further ends wait in the journal.
+  private static let windowEvents = 4096
+  private static let quiet = Duration.seconds(30)
+  private static let pace = Duration.milliseconds(3)
+
+  // MARK: Saying
+
+  func say(_ event: SaidEvent) {
+    if reports.count == 0 { progressAt = .now }
+    tailBytes += event.tail.count
+    reports.append(event)
+    tellBell.ring()
+  }
+
+  func sayLater(_ kind: ReportEvent.Kind, _ attempt: Attempt, after delay: Duration) {
+    delayed.append((.now + delay, attempt.id, kind))
+    tellBell.ring()
+  }
+
+  func sayTaken(_ attempt: Attempt) {
+    attempt.saidTaken = true
+    say(SaidEvent(event: ReportEvent(.taken, attempt: attempt.id, plain: attempt.plain), id: attempt.id))
+  }
+
+  func sayRunning(_ attempt: Attempt) {
+    // A task of the plain hash is introduced first.
+    if attempt.plain != nil, !attempt.saidTaken { sayTaken(attempt) }
+    attempt.saidRunning = true
+    say(SaidEvent(event: ReportEvent(.running, attempt: attempt.id, startedAt: attempt.startedAt), id: attempt.id))
+  }
+
+  /// Says how it ended, with its output where that is short and nothing of it is under way.
+  /// - Parameter again: it was acknowledged once and is asked for.
+  func sayEnded(_ attempt: Attempt, again: Bool = false) {
+    guard let ending = attempt.ending else { return }
+    if attempt.saidEnded && !again { return }
+    guard reports.count < Worker.windowEvents else {
+      unsaid.append(attempt.id)
+      return
+    }
+    attempt.saidEnded = true
+    var event = ReportEvent(.ended, attempt: attempt.id, verdict: ending.verdict, plain: ending.plain)
+    if case .tombstone = attempt.knowledge.record { event.tombstone = true }
+    var tail: [UInt8] = []
+    if let output = attempt.shortOutput, let segments = attempt.shortSegments, !attempt.isOutputDone {
+      if !output.isEmpty {
+        let pairs = segments.segments.map { [$0.stream == .stderr ? 2 : 1, Int(clamping: $0.length)] }
+        event.tail = OutputSlice(attempt: attempt.id, offset: 0, segments: pairs)
+        tail = output
+      }
+      attempt.shortSegments = nil
+      attempt.isOutputDone = true
+    } else if attempt.feed == nil {
+      attempt.isOutputDone = true
+    }
+    say(SaidEvent(event: event, tail: tail, id: attempt.id))
+  }
+
+  // MARK: The loop
+
+  /// Tells until the work is over.
+  func tell() async {
+    while !isOver {
+      await tellBell.wait(until: nextTelling(), worker: self)
+      let began = MonotonicTime.now
+      sayWhatIsDue()
+      await closeQuietCourier()
+      if hasSomethingToTell { await tellOnce() }
+      // Under load: batches of a few milliseconds instead of one message per run.
+      let left = Worker.pace - (MonotonicTime.now - began)
+      if left > .zero, attempts.working > 1 || reports.unsent > 0 { await tellPause(left) }
+    }
+  }
+
+  private func tellPause(_ time: Duration) async {
+    await withCheckedContinuation { continuation in engine.at(.now + time) { continuation.resume() } }
+  }
+
+  private func nextTelling() -> MonotonicTime {
+    var next = MonotonicTime.never
+    if let first = delayed.first { next = min(next, first.at) }
+    guard hasLease || courier != nil else { return next }
+    let now = MonotonicTime.now
+    if hasLease {
+      if reports.unsent > 0 { next = min(next, max(reportsHeldUntil, now)) }
+      if framesAreWaiting { next = min(next, max(framesHeldUntil, nextFeed())) }
+      for id in results { if let attempt = attempts[id] { next = min(next, max(attempt.resultDue, resultsHeldUntil)) } }
+      if reports.count > reports.unsent || frames.count > 0 { next = min(next, progressAt + stall) }
+    }
+    if courier != nil { next = min(next, courierUsedAt + Worker.quiet) }
+    return next
+  }
+
+  private func sayWhatIsDue() {
+    let now = MonotonicTime.now
+    // The two delays differ, so the list is only nearly in order; it is short.
+    var rest: [(at: MonotonicTime, id: AttemptID, kind: ReportEvent.Kind)] = []
+    for item in delayed {
+      guard item.at <= now else {
+        rest.append(item)
+        continue
+      }
+      guard let attempt = attempts[item.id], AttemptFlow.mayReport(attempt.knowledge) else { continue }
+      if item.kind == .running, attempt.stage == .working, !attempt.saidRunning {
+        sayRunning(attempt)
+        resultIsDue(attempt)
+      }
+      if item.kind == .taken, attempt.stage == .waiting, !attempt.saidTaken { sayTaken(attempt) }
+    }
+    delayed = rest
+    while !unsaid.isEmpty, reports.count < Worker.windowEvents {
+      if let attempt = attempts[unsaid.removeFirst()] { sayEnded(attempt) }
+    }
+  }
+
+  private var hasSomethingToTell: Bool {
+    guard hasLease else { return false }
+    let now = MonotonicTime.now
+    return (reports.unsent > 0 && now >= reportsHeldUntil) || (framesAreWaiting && now >= max(framesHeldUntil, nextFeed()))
+      || (now >= resultsHeldUntil && results.contains { attempts[$0].map { $0.resultDue <= now } ?? true })
+      || ((reports.count > reports.unsent || frames.count > 0) && now >= progressAt + stall)
+  }
+
+  // MARK: One round
+
+  private func tellOnce() async {
+    guard let connection = await openCourier() else { return }
+    await goBackIfStalled(connection)
+    let generation = generation
+    let now = MonotonicTime.now
+    var commands: [RedisCommand] = []
+    let batch = now >= reportsHeldUntil ? nextBatch() : nil
+    if let batch { commands.append(AgentBus.report(shard: shard, [batch.bytes])) }
+    let sending = now >= framesHeldUntil ? nextFrames() : []
+    let writing = now >= resultsHeldUntil ? nextResults() : []
+    commands += writing.flatMap(\.commands)
+    for frame in sending { commands.append(AgentBus.output(shard: shard, [frame.bytes])) }
+    if reports.count + frames.count > 0 { commands.append(AgentBus.acked(uuid)) }
+    guard !commands.isEmpty else { return }
+    courierUsedAt = now
+    let outcomes = await connection.outcomes(of: commands)
+    courierUsedAt = .now
+    var next = outcomes.makeIterator()
+    if let batch {
+      switch accepted(next.next()) {
+      case .yes:
+        if generation == self.generation { reports.sent(Int(clamping: batch.first + UInt64(batch.count)) - Int(clamping: reports.cursor)) }
+      case .full: reportsHeldUntil = .now + .milliseconds(100)
+      case .failed: reportsHeldUntil = .now + .milliseconds(200)
+      }
+    }
+    for result in writing { written(result, result.commands.map { _ in next.next() }) }
+    for frame in sending {
+      switch accepted(next.next()) {
+      case .yes: if generation == self.generation { sent(frame) }
+      case .full: framesHeldUntil = .now + .milliseconds(100)
+      case .failed: framesHeldUntil = .now + .milliseconds(200)
+      }
+    }
+    if case .success(let value)? = next.next(), let text = value.string { acknowledged(text) }
+  }
+
+  private enum Acceptance { case yes, full, failed }
+
+  private func accepted(_ outcome: Result<RedisValue, RedisError>?) -> Acceptance {
+    switch outcome {
+    case .success(let value):
+      if let error = value.error {
+        logger.error("Redis takes no report", metadata: ["why": "\(error)"])
+        return .failed
+      }
+      return value.integer == -1 ? .full : .yes
+    case .failure, nil: return .failed
+    }
+  }
+
+  private struct Batch {
+    var bytes: [UInt8]
+    var first: UInt64
+    var count: Int
+  }
+
+  private func nextBatch() -> Batch? {
+    let (first, items) = reports.pending(limit: Worker.batchEvents)
+    guard !items.isEmpty else { return nil }
+    var events: [ReportEvent] = []
+    var tails: [UInt8] = []
+    for item in items {
+      if !events.isEmpty, tails.count + item.tail.count > Worker.batchBytes { break }
+      events.append(item.event)
+      tails += item.tail
+    }
+    let message = ReportBatch(
+      agent: uuid, from: address, position: journal.synced, first: first, oldest: reports.oldest, events: events, tails: tails)
+    do {
+      return Batch(bytes: try message.encoded(), first: first, count: events.count)
+    } catch {
+      logger.critical("a report cannot be encoded", metadata: ["why": "\(error)"])
+      return nil
+    }
+  }
+
+  // MARK: The connection
+
+  private func openCourier() async -> RedisConnection? {
+    if courier == nil {
+      courier = RedisConnection(RedisConfiguration(settings.redis, uuid: uuid, name: "courier"))
+      courierEpoch = 0
+    }
+    guard let connection = courier else { return nil }
+    do throws(RedisError) {
+      try await connection.connected(within: .milliseconds(500))
+    } catch {
+      courierUsedAt = .now
+      reportsHeldUntil = .now + .milliseconds(200)
+      framesHeldUntil = reportsHeldUntil
+      resultsHeldUntil = reportsHeldUntil
+      return nil
+    }
+    if courierEpoch != connection.epoch {
+      if courierEpoch != 0 { goBack() }
+      courierEpoch = connection.epoch
+    }
+    return connection
+  }
+
+  private func closeQuietCourier() async {
+    guard let connection = courier, MonotonicTime.now >= courierUsedAt + Worker.quiet, reports.unsent == 0, !framesAreWaiting else { return }
+    courier = nil
+    await connection.close()
+  }
+
+  // MARK: Acknowledgement
+
+  /// Begins again with the first unacknowledged.
+  func goBack() {
+    generation += 1
+    reports.goBack()
+    frames.goBack()
+    progressAt = .now
+    tellBell.ring()
+  }
+
+  private func goBackIfStalled(_ connection: RedisConnection) async {
+    guard reports.count > reports.unsent || frames.count > 0, MonotonicTime.now >= progressAt + stall else { return }
+    // Nobody reads: sending it all again would only fill the stream.
+    guard let dashboard = try? await connection.send(AgentBus.dashboard), !dashboard.isNull else {
+      progressAt = .now
+      return
+    }
+    stall = min(stall * 2, .seconds(60))
+    goBack()
+  }
+
+  /// What `muster:{uuid}:acked` says.
+  func acknowledged(_ text: String) {
+    guard let word = Acknowledgement(text), word.incarnation == incarnation else { return }
+    let events = reports.acknowledge(min(word.reports, reports.next - 1))
+    let slices = frames.acknowledge(min(word.output, frames.next - 1))
+    guard !events.isEmpty || !slices.isEmpty else { return }
+    progressAt = .now
+    stall = .seconds(5)
+    for event in events {
+      tailBytes -= event.tail.count
+      guard let id = event.id, let attempt = attempts[id] else { continue }
+      if event.event.plain != nil { attempt.isIntroduced = true }
+      if event.event.kind == .ended { attempt.isEndAcknowledged = true }
+      settleIfDone(attempt)
+    }
+    for frame in slices { acknowledged(frame) }
+    forgetSettled()
+    tellBell.ring()
+  }
+
+  func settleIfDone(_ attempt: Attempt) {
+    guard attempt.isSettled else { return }
+    attempts.settle(attempt)
+    feeds[attempt.id] = nil
+    if let handOff = attempt.handOff { releaseRecords(handOff.records) }
+    settledNow.append(attempt.id)
+  }
+
+  /// Not synced: at worst it is all said once more.
+  func forgetSettled() {
+    guard !settledNow.isEmpty else { return }
+    let settled = settledNow
+    settledNow = []
+    do throws(AgentWorkError) {
+      try journal.append(settled.map { .acknowledged($0) })
+    } catch {
+      logger.debug("acknowledgements are not journaled", metadata: ["why": "\(error)"])
+    }
+  }
+}

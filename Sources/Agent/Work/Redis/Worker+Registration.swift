@@ -1,0 +1,148 @@
+// Taking the lease, and writing into Redis everything that it is to know of this agent; after every new connection again, for Redis may
+// have come back empty (DESIGN, "Redis came back empty").
+
+import Redis
+import Shared
+
+extension Worker {
+  /// Whether the agent is registered on the present connection; tries where not.
+  func registered() async -> Bool {
+    let epoch = control.epoch
+    if hasLease, registeredEpoch == epoch { return true }
+    guard MonotonicTime.now >= leaseRetryAt else {
+      await pause(until: leaseRetryAt)
+      return false
+    }
+    leaseRetryAt = .now + .seconds(1)
+    do throws(RedisError) {
+      if !wasRegistered { try await checkNames() }
+      guard fatal == nil, try await takeLease() else { return false }
+      try await introduce()
+    } catch {
+      await refused(error)
+      return false
+    }
+    registeredEpoch = epoch
+    leaseFault = nil
+    nextBeat = .now + BusLimits.heartbeat
+    if !wasRegistered { logger.notice("registered", metadata: ["uuid": "\(uuid)", "journal": "\(journal.identity)"]) }
+    wasRegistered = true
+    hasLease = true
+    goBack()
+    greet()
+    publish()
+    await confirm(always: true)
+    startNext()
+    return hasLease
+  }
+
+  private func pause(until time: MonotonicTime) async {
+    let wait = min(time - .now, .milliseconds(200))
+    try? await Task.sleep(for: wait)
+  }
+
+  // MARK: Names
+
+  private func checkNames() async throws(RedisError) {
+    let replies = try await control.pipeline([AgentBus.kindOfPlainKey(uuid)] + settings.tags.map { AgentBus.agentNamed($0) })
+    if replies.first?.string == "set" { fatal = .uuidIsProject(uuid) }
+    for (project, score) in zip(settings.tags, replies.dropFirst()) where score.bytes != nil { fatal = .projectIsAgent(project) }
+  }
+
+  // MARK: Lease
+
+  /// - Returns: false where another holds it. The first time that is fatal, unless whoever holds it is gone.
+  private func takeLease() async throws(RedisError) -> Bool {
+    var checked = ""
+    for _ in 0..<8 {
+      let value = try await control.send(AgentBus.takeLease(uuid, journal: journal.identity, lease: leaseValue(), checked: checked))
+      switch AgentBus.leaseReply(value) {
+      case .taken: return true
+      case .unreadable: return false
+      case .position(let text):
+        let stored = JournalPosition(text)
+        if AttemptFlow.lacks(stored, journal: journal.identity, nonceAt: { journal.nonce(at: $0) }) {
+          guard await takeNewIdentity() else { return false }
+        }
+        checked = text
+      case .held(let bytes):
+        let holder = Lease(bytes: bytes)
+        if await isGone(holder, bytes) { continue }
+        leaseFault = "held by another agent of this name" + (holder.map { " on \($0.beat.hostname), process \($0.beat.pid)" } ?? "")
+        if !wasRegistered { fatal = .leaseHeld(uuid: uuid, journal: holder?.address.journal, holder: holder?.beat) }
+        leaseRetryAt = .now + .seconds(5)
+        publish()
+        return false
+      }
+    }
+    return false
+  }
+
+  /// Whether the holder of a lease is known to be no more, once its lease has run out: it was this very agent under an identity that it
+  /// has given up, or a process of this host that has ended.
+  private func isGone(_ holder: Lease?, _ bytes: [UInt8]) async -> Bool {
+    guard let holder else { return false }
+    let wasUs = formerIdentities.contains(holder.address.journal)
+    let isDead = holder.beat.hostname == surroundings.host.hostname && !ProcessBoot.exists(Int32(clamping: holder.beat.pid))
+    guard wasUs || isDead else { return false }
+    leaseFault = "waiting until the lease of this agent's former life has run out"
+    publish()
+    let deadline = MonotonicTime.now + .milliseconds(BusLimits.leaseMilliseconds + 1000)
+    while MonotonicTime.now < deadline, !isLeaving {
+      guard let value = try? await control.send(AgentBus.lease(uuid)) else { return false }
+      if value.isNull { return true }
+      // It is renewed: somebody lives.
+      if value.bytes != bytes { return false }
+      try? await Task.sleep(for: .milliseconds(200))
+    }
+    return false
+  }
+
+  /// Rule `position`: the journal lacks what Redis holds of it.
+  private func takeNewIdentity() async -> Bool {
+    let former = journal.identity
+    do throws(AgentWorkError) {
+      try journal.append([.identity(.random())])
+      _ = try await journal.sync()
+    } catch {
+      logger.error("\(error)")
+      return false
+    }
+    formerIdentities.insert(former)
+    logger.warning(
+      "this journal was rolled back or copied: it takes a new identity, and what it had not started it will not start",
+      metadata: ["was": "\(former)", "is": "\(journal.identity)"])
+    disownUnstarted()
+    return true
+  }
+
+  // MARK: Introduction
+
+  /// Writes what Redis is to know; and says so in the next report.
+  private func introduce() async throws(RedisError) {
+    var place = RedisConfiguration.Address.tcp(host: "127.0.0.1", port: 6379)
+    place = control.configuration.address
+    ownAddress = await OwnAddress.find(reaching: place)
+    let former = ProjectsFile.read(settings).subtracting(settings.tags)
+    ProjectsFile.write(settings, former.union(settings.tags), logger)
+    let asked = MonotonicTime.now
+    var commands = [AgentBus.info(uuid, (try? JSONCoder.encode(hello)) ?? []), AgentBus.presence(uuid)]
+    commands += settings.tags.map { AgentBus.join(uuid, project: $0) }
+    commands += former.sorted().map { AgentBus.leave(uuid, project: $0) }
+    let replies = try await control.pipeline(commands)
+    if replies.count > 1, let milliseconds = replies[1].integer { _ = clock.hear(milliseconds, asked: asked) }
+    for reply in replies {
+      if case .error(let error) = reply { logger.error("Redis refuses a part of the registration", metadata: ["why": "\(error)"]) }
+    }
+    ProjectsFile.write(settings, Set(settings.tags), logger)
+  }
+
+  var hello: Hello {
+    Hello(
+      projects: settings.tags, hostname: surroundings.host.hostname, address: ownAddress, version: surroundings.host.version,
+      os: surroundings.host.os, arch: surroundings.host.arch, startedAt: startedAt, concurrency: settings.task.concurrency,
+      httpPort: surroundings.httpPort, sends: attempts.sends)
+  }
+
+  private func greet() { say(SaidEvent(event: ReportEvent(.hello, hello: hello))) }
+}

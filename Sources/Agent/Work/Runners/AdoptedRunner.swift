@@ -1,0 +1,39 @@
+// A runner that an earlier process of this agent started, still at work on its attempt. It can only be watched (its pidfd, its records)
+// and told to end its attempt (SIGTERM). Belongs to the engine's thread.
+
+import CSpawn
+import Glibc
+import Runner
+
+final class AdoptedRunner {
+  let attempt: Attempt
+  let identity: ProcessIdentity
+  /// -1 once closed.
+  private(set) var pidfd: Int32
+  var timer: UInt64?
+
+  /// Nil where that very process is not there any more.
+  init?(_ identity: ProcessIdentity, attempt: Attempt) {
+    let pidfd = cspawn_pidfd_open(identity.pid)
+    guard pidfd >= 0 else { return nil }
+    // Looked at after the pidfd is held: from here on it can only be this process.
+    guard identity.isAlive else {
+      Glibc.close(pidfd)
+      return nil
+    }
+    self.identity = identity
+    self.attempt = attempt
+    self.pidfd = pidfd
+  }
+
+  deinit { close() }
+
+  func terminate() {
+    if pidfd >= 0 { _ = cspawn_pidfd_send_signal(pidfd, SIGTERM) }
+  }
+
+  func close() {
+    if pidfd >= 0 { Glibc.close(pidfd) }
+    pidfd = -1
+  }
+}

@@ -1,0 +1,215 @@
+// The pool of runners: at most one per slot that serves, started when there is first something for it to do, and kept. What a runner says
+// is heard here. A runner that is gone is waited for here, and what it had is judged (`Worker+Adoption`).
+
+import Glibc
+import Runner
+import Shared
+
+extension Worker {
+  /// A runner that takes an order now; nil while there is none, and then one is coming or will be tried again.
+  func freeRunner() -> RunnerLink? {
+    while let link = idle.popLast() {
+      if link.isOpen, link.isIdle, !link.isRetiring { return link }
+    }
+    let serving = links.values.reduce(0) { $0 + ($1.isRetiring ? 0 : 1) }
+    guard serving < settings.task.concurrency, MonotonicTime.now >= runnerRetryAt else { return nil }
+    return startRunner()
+  }
+
+  private func startRunner() -> RunnerLink? {
+    nextRunner += 1
+    let records = "\(settings.runnersFolder)/\(incarnation)-\(nextRunner).rec"
+    let program = surroundings.runner
+    do throws(RunnerStartError) {
+      let process = try RunnerProcess.start(
+        executable: Array(program.executable.utf8), arguments: (program.arguments + [records]).map { Array($0.utf8) })
+      guard let identity = ProcessIdentity(of: process.pid) else {
+        // It has ended already, and its end-of-file would say nothing more.
+        Glibc.close(process.socket)
+        if process.pidfd >= 0 { Glibc.close(process.pidfd) }
+        waitpid(process.pid, nil, 0)
+        return noRunner("it ended at once")
+      }
+      let link = RunnerLink(process: process, identity: identity, records: Array(records.utf8))
+      let socket = process.socket
+      guard engine.watch(socket, { [weak self] in self?.assumeIsolated { $0.hear(socket) } }) else {
+        link.close()
+        return noRunner("its socket cannot be watched")
+      }
+      links[socket] = link
+      return link
+    } catch {
+      return noRunner(systemErrorText(error.errno))
+    }
+  }
+
+  private func noRunner(_ why: String) -> RunnerLink? {
+    logger.error("no runner can be started", metadata: ["why": "\(why)"])
+    runnerRetryAt = .now + .seconds(1)
+    engine.at(runnerRetryAt) { [weak self] in self?.assumeIsolated { $0.startNext() } }
+    return nil
+  }
+
+  /// Tries again shortly: an order larger than a socket's buffer goes in pieces.
+  func flushLater(_ link: RunnerLink) {
+    let socket = link.process.socket
+    engine.at(.now + .milliseconds(1)) { [weak self] in self?.assumeIsolated { $0.flush(socket) } }
+  }
+
+  private func flush(_ socket: Int32) {
+    guard let link = links[socket] else { return }
+    link.flush()
+    if link.hasUnsent { flushLater(link) }
+  }
+
+  // MARK: What runners say
+
+  private func hear(_ socket: Int32) {
+    guard let link = links[socket] else { return }
+    let isOpen = link.receive(buffer.bytes)
+    while let message = link.nextMessage() { hear(message, from: link) }
+    if !isOpen { gone(link) }
+  }
+
+  private func hear(_ message: RunnerMessage, from link: RunnerLink) {
+    switch message {
+    case .records(let path, _): link.records = path
+    case .began(_, _, let pid, let wall):
+      guard let attempt = link.attempt else { return }
+      if pid > 0 { began(attempt, wall) }
+      if let kill = attempt.killAsked {
+        link.send(.kill(run: "\(attempt.run)", signal: kill.signal, graceMilliseconds: kill.graceMilliseconds))
+      }
+    case .output:
+      if let attempt = link.attempt { feedIsReady(attempt) }
+    case .ended(let ended):
+      guard let attempt = link.attempt else { return }
+      link.attempt = nil
+      finish(attempt, ended)
+    case .refused(let refusal):
+      guard let attempt = link.attempt else { return }
+      link.attempt = nil
+      refused(attempt, refusal)
+    case .idle:
+      guard link.attempt == nil, !link.isIdle else { return }
+      link.isIdle = true
+      idle.append(link)
+      startNext()
+    case .retiring:
+      link.isRetiring = true
+      startNext()
+    }
+  }
+
+  func began(_ attempt: Attempt, _ wall: Int64) {
+    guard attempt.startedAt == nil else { return }
+    attempt.startedAt = wall
+    sayLater(.running, attempt, after: SayDelay.running)
+  }
+
+  /// Nothing was started by this runner.
+  private func refused(_ attempt: Attempt, _ refusal: RefusedRecord) {
+    guard attempt.stage == .working else { return }
+    attempt.failedStarts += 1
+    switch refusal.reason {
+    case .outputExists: lose(attempt, "its output file was there before it was to be started")
+    case .noResources where attempt.failedStarts < 4 || refusal.error == ECANCELED: handOverAgain(attempt)
+    default:
+      let what = refusal.reason == .outputFailed ? "its output file could not be made" : "the runner could not take it"
+      end(
+        attempt,
+        VerdictMaking.unstarted(
+          .failed, reason: SystemNames.error(refusal.error), note: "\(what): \(systemErrorText(refusal.error))",
+          at: ProcessBoot.wallMilliseconds))
+    }
+  }
+
+  /// Never started, by the rule on the output file: back to where it came from.
+  func handOverAgain(_ attempt: Attempt) {
+    guard attempt.stage == .working || attempt.stage == .waiting else { return }
+    attempt.knowledge.handedOff = false
+    attempt.knowledge.confirmed = true
+    if let handOff = attempt.handOff { releaseRecords(handOff.records) }
+    attempt.handOff = nil
+    attempt.feed = nil
+    feeds[attempt.id] = nil
+    if attempt.failedStarts >= 4 {
+      return end(
+        attempt,
+        VerdictMaking.unstarted(.failed, reason: "runner", note: "runners end before they can start it", at: ProcessBoot.wallMilliseconds))
+    }
+    if attempt.stage == .working { attempts.move(attempt, to: .waiting) }
+    queue.append(attempt.id)
+    startNext()
+  }
+
+  /// The runner has closed its end of the socket.
+  private func gone(_ link: RunnerLink) {
+    let socket = link.process.socket
+    engine.forget(socket)
+    links[socket] = nil
+    idle.removeAll { $0 === link }
+    link.close()
+    departing[link.process.pid] = link
+    reap(link.process.pid)
+  }
+
+  /// Waits for the process without blocking. Its socket may be closed before it has ended: it may stay for what its command left behind.
+  private func reap(_ pid: Int32) {
+    guard let link = departing[pid] else { return }
+    let pidfd = link.process.pidfd
+    if waitpid(pid, nil, WNOHANG) != 0 { return departed(link) }
+    if pidfd >= 0, engine.watch(pidfd, { [weak self] in self?.assumeIsolated { $0.reaped(pid) } }) { return }
+    engine.at(.now + .milliseconds(200)) { [weak self] in self?.assumeIsolated { $0.reap(pid) } }
+  }
+
+  private func reaped(_ pid: Int32) {
+    guard let link = departing[pid], waitpid(pid, nil, WNOHANG) != 0 else { return }
+    engine.forget(link.process.pidfd)
+    departed(link)
+  }
+
+  private func departed(_ link: RunnerLink) {
+    departing[link.process.pid] = nil
+    if link.process.pidfd >= 0 { Glibc.close(link.process.pidfd) }
+    dropRecordsIfUnused(link.records)
+    if let attempt = link.attempt, attempt.stage == .working {
+      attempt.failedStarts += 1
+      judge(attempt)
+    }
+    link.attempt = nil
+    startNext()
+  }
+
+  // MARK: Ending trees
+
+  /// Asks whoever has the attempt to end its tree. Of no effect once the leader has exited.
+  func kill(_ attempt: Attempt, signal: Int32, graceMilliseconds: UInt64) {
+    guard attempt.stage == .working else { return }
+    attempt.killAsked = (signal, graceMilliseconds)
+    if let link = links.values.first(where: { $0.attempt === attempt }) {
+      // Before `began` the runner may not have it yet: it is asked again then.
+      link.send(.kill(run: "\(attempt.run)", signal: signal, graceMilliseconds: graceMilliseconds))
+    } else {
+      adopted[attempt.id]?.terminate()
+    }
+  }
+
+  // MARK: Records files
+
+  func useRecords(_ path: [UInt8]) { recordsInUse[path, default: 0] += 1 }
+
+  func releaseRecords(_ path: [UInt8]) {
+    guard let count = recordsInUse[path] else { return }
+    recordsInUse[path] = count > 1 ? count - 1 : nil
+    dropRecordsIfUnused(path)
+  }
+
+  /// A file that no attempt of concern needs and no runner writes goes.
+  private func dropRecordsIfUnused(_ path: [UInt8]) {
+    guard recordsInUse[path] == nil, !links.values.contains(where: { $0.records == path }), !departing.values.contains(where: { $0.records == path }) else { return }
+    (path + [0]).withUnsafeBytes { bytes in
+      if let name = bytes.assumingMemoryBound(to: CChar.self).baseAddress { unlink(name) }
+    }
+  }
+}

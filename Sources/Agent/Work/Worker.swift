@@ -1,0 +1,235 @@
+// The owner of all of the agent's work. Everything it has belongs to one thread, the engine's; what it does stands in the files beside
+// this one, by job:
+//   Redis/     Worker+Control (the loop that hears), +Registration, +Courier (the loop that tells)
+//   Attempts/  Worker+Taking, +Starting, +Commands (cancel, reconcile …), +Ending, +Recovery (what a new process does first)
+//   Runners/   Worker+Runners, +Adoption
+//   Output/    Worker+Shipping, +Results
+// The flow of an attempt: inbox → journal (synced) → confirm → hand-off (written) → runner → end (synced) → report → acknowledged.
+// Decisions are AttemptFlow's. Whatever is awaited: the state may have changed meanwhile, so it is looked at anew behind every `await`.
+
+import Logging
+import Redis
+import Shared
+
+actor Worker {
+  nonisolated let engine: Engine
+  nonisolated var unownedExecutor: UnownedSerialExecutor { engine.asUnownedSerialExecutor() }
+
+  let surroundings: WorkSurroundings
+  let settings: AgentSettings
+  let uuid: AgentID
+  let logger: Logger
+  let board: StatusBoard
+  let shard: Int
+  let bootID: String
+  let incarnation = Incarnation.random()
+  let environment = CleanEnvironment()
+
+  let journal: Journal
+  let attempts: Attempts
+  let ids: ULIDGenerator
+  var clock = RedisClock()
+
+  // Redis. `control` is always there; `courier` only while there is something to tell.
+  let control: RedisConnection
+  var courier: RedisConnection?
+  var courierUsedAt = MonotonicTime.distantPast
+  var courierEpoch = 0
+
+  // Registration.
+  var registeredEpoch = 0
+  var hasLease = false
+  var leaseFault: String?
+  var leaseRetryAt = MonotonicTime.distantPast
+  var wasRegistered = false
+  var beats = 0
+  var nextBeat = MonotonicTime.distantPast
+  var nextPlainLook = MonotonicTime.distantPast
+  var highestFence: Fence = 0
+  var fatal: AgentWorkError?
+  /// Identities that this journal had before.
+  var formerIdentities: Set<JournalID> = []
+  var ownAddress = "127.0.0.1"
+  let startedAt = ProcessBoot.wallMilliseconds
+
+  // Taking.
+  /// Journaled and not yet confirmed in this process; goes into every confirm until one succeeds.
+  var unconfirmed: Set<AttemptID> = []
+  /// Entries that cannot be read, told once.
+  var strangers: Set<[UInt8]> = []
+  /// Confirmed, in the order in which they are to start.
+  var queue: [AttemptID] = []
+  var queueHead = 0
+
+  // Runners.
+  var links: [Int32: RunnerLink] = [:]
+  var idle: [RunnerLink] = []
+  /// Their sockets are closed, their processes are not waited for yet; by pid.
+  var departing: [Int32: RunnerLink] = [:]
+  var adopted: [AttemptID: AdoptedRunner] = [:]
+  var nextRunner: UInt64 = 0
+  var runnerRetryAt = MonotonicTime.distantPast
+  /// Attempts of concern by the file that their records stand in.
+  var recordsInUse: [[UInt8]: Int] = [:]
+  let buffer = ReceiveBuffer()
+
+  // Ends.
+  var ends: [(attempt: Attempt, ending: JournalRecord.Ending)] = []
+  let endBell: Bell
+
+  // Telling.
+  let tellBell: Bell
+  var reports = SendWindow<SaidEvent>()
+  var frames = SendWindow<SaidFrame>()
+  /// Bytes of tails in the window.
+  var tailBytes = 0
+  /// Counts goings-back, so that a send that was under way does not move the cursor.
+  var generation = 0
+  var reportsHeldUntil = MonotonicTime.distantPast
+  var framesHeldUntil = MonotonicTime.distantPast
+  var resultsHeldUntil = MonotonicTime.distantPast
+  var progressAt = MonotonicTime.now
+  var stall = Duration.seconds(5)
+  /// Ends that wait for room in the window.
+  var unsaid: [AttemptID] = []
+  /// What to say of an attempt unless it has moved on by then.
+  var delayed: [(at: MonotonicTime, id: AttemptID, kind: ReportEvent.Kind)] = []
+  var feeds: [AttemptID: OutputFeed] = [:]
+  var results: Set<AttemptID> = []
+  var settledNow: [AttemptID] = []
+
+  // Stopping.
+  var mode: StopMode?
+  var drains = false
+  var isLeaving = false
+  var isOver = false
+  var waitingForControl: Task<RedisValue?, Never>?
+
+  static func make(_ surroundings: WorkSurroundings) async throws(AgentWorkError) -> Worker {
+    let engine = try Engine()
+    let worker: Worker
+    do throws(AgentWorkError) {
+      worker = try Worker(surroundings, engine)
+    } catch {
+      engine.stop()
+      throw error
+    }
+    do throws(AgentWorkError) {
+      try await worker.recover()
+    } catch {
+      await worker.end()
+      throw error
+    }
+    return worker
+  }
+
+  let opened: JournalContents
+
+  private init(_ surroundings: WorkSurroundings, _ engine: Engine) throws(AgentWorkError) {
+    guard let bootID = ProcessBoot.current else { throw .system("read the host's boot id", 2) }
+    self.surroundings = surroundings
+    self.engine = engine
+    self.bootID = bootID
+    settings = surroundings.settings
+    uuid = surroundings.uuid
+    logger = surroundings.logger
+    board = surroundings.board
+    shard = Keys.shard(surroundings.uuid)
+    let opened = try Journal.open("\(surroundings.settings.state.path)/journal")
+    journal = opened.journal
+    attempts = Attempts(opened.contents)
+    self.opened = opened.contents
+    ids = ULIDGenerator(floor: max(opened.contents.newestPlain, opened.contents.forgotten ?? .min))
+    control = RedisConnection(RedisConfiguration(surroundings.settings.redis, uuid: surroundings.uuid, name: "control"))
+    endBell = Bell(engine)
+    tellBell = Bell(engine)
+    if opened.torn > 0 { surroundings.logger.notice("the journal's last record was torn; it was cut off", metadata: ["bytes": "\(opened.torn)"]) }
+    if let damaged = opened.damaged {
+      surroundings.logger.error(
+        "the journal was unreadable in its middle: it goes on under a new identity, the damaged file is kept", metadata: ["file": "\(damaged)"])
+    }
+  }
+
+  // MARK: Life
+
+  /// Works until a stop has taken effect.
+  func run() async -> Result<Void, AgentWorkError> {
+    async let ending: Void = writeEnds()
+    async let telling: Void = tell()
+    await listen()
+    await leave()
+    isOver = true
+    endBell.ring()
+    tellBell.ring()
+    _ = await (ending, telling)
+    publish()
+    if let fatal { return .failure(fatal) }
+    return .success(())
+  }
+
+  /// Lets go of everything. The runners go on.
+  func end() async {
+    for link in links.values {
+      engine.forget(link.process.socket)
+      if link.process.pidfd >= 0 {
+        ProcessBoot.close(link.process.pidfd)
+      }
+      link.close()
+    }
+    links = [:]
+    for link in departing.values where link.process.pidfd >= 0 {
+      engine.forget(link.process.pidfd)
+      ProcessBoot.close(link.process.pidfd)
+    }
+    departing = [:]
+    for runner in adopted.values {
+      if let timer = runner.timer { engine.cancel(timer: timer) }
+      engine.forget(runner.pidfd)
+      runner.close()
+    }
+    adopted = [:]
+    await control.close()
+    await courier?.close()
+    engine.stop()
+  }
+
+  var address: AgentAddress { AgentAddress(journal: journal.identity, incarnation: incarnation) }
+
+  /// May anything be started?
+  var mayStart: Bool { hasLease && mode == nil && !drains && fatal == nil }
+
+  /// Puts the present state where everybody can read it.
+  func publish() {
+    var fault: String?
+    if let error = journal.fault { fault = "\(error)" }
+    let redisFault: String?
+    switch control.state {
+    case .connected: redisFault = nil
+    case .connecting: redisFault = wasRegistered ? "connecting" : "not connected yet"
+    case .down(let why, _), .closed(let why): redisFault = "\(why)"
+    }
+    if let redisFault { fault = fault ?? "Redis is away: \(redisFault)" }
+    if !hasLease { fault = fault ?? leaseFault.map { "no lease: \($0)" } ?? "not registered yet" }
+    if mode != nil { fault = fault ?? "stopping" }
+    if drains { fault = fault ?? "draining" }
+    let status = AgentWork.Status(
+      isRegistered: wasRegistered && hasLease, redisFault: redisFault, leaseFault: hasLease ? nil : leaseFault ?? "not taken yet",
+      running: attempts.working, waiting: attempts.waiting, unacknowledged: attempts.unsettledEnds, fault: fault, journal: journal.identity)
+    board.update { $0 = status }
+  }
+}
+
+extension RedisConfiguration {
+  init(_ settings: RedisSettings, uuid: AgentID, name: String) {
+    let address: Address
+    switch settings.place {
+    case .tcp(let host, let port): address = .tcp(host: host, port: port)
+    case .unix(let path): address = .unix(path: path)
+    // Only a dashboard brings its own.
+    case .embedded: address = .tcp(host: "127.0.0.1", port: 6379)
+    }
+    self.init(
+      address: address, username: settings.username, password: settings.password?.reveal(), database: settings.db,
+      clientName: "muster-agent-\(uuid)-\(name)", backoff: ReconnectBackoff(cap: .seconds(4)))
+  }
+}
