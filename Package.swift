@@ -13,7 +13,8 @@ let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let package = Package(
   name: "muster",
   products: [
-    .executable(name: "dashboard", targets: ["Dashboard"])
+    .executable(name: "dashboard", targets: ["Dashboard"]),
+    .executable(name: "agent", targets: ["Agent"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -34,7 +35,18 @@ let package = Package(
     .plugin(name: "Embed", capability: .buildTool(), dependencies: ["embed"]),
     .executableTarget(
       name: "Dashboard", dependencies: ["Shared", "HTTP", grdb, lifecycle, arguments, logging], plugins: ["Embed"]),
-    .testTarget(name: "SharedTests", dependencies: ["Shared", logging], exclude: ["Golden"]),
+    .target(name: "CSpawn"),
+    .target(name: "Runner", dependencies: ["CSpawn"]),
+    .executableTarget(name: "Agent", dependencies: ["Shared", "HTTP", "Redis", "Runner", "CSpawn", arguments, crypto, logging]),
+    // Tests. Servers and helper children of theirs are targets too.
+    .target(name: "RedisTestSupport", dependencies: ["Redis"], path: "Tests/RedisTestSupport"),
+    .executableTarget(name: "RunnerTestChild", dependencies: ["Runner"], path: "Tests/RunnerTestChild"),
+    .testTarget(name: "HTTPTests", dependencies: ["HTTP"]),
+    .testTarget(name: "RedisTests", dependencies: ["Redis", "RedisTestSupport"]),
+    .testTarget(name: "SharedTests", dependencies: ["Shared", "RedisTestSupport", logging], exclude: ["Golden"]),
+    .testTarget(name: "RunnerTests", dependencies: ["Runner", "CSpawn", "RunnerTestChild"], exclude: ["Golden"]),
+    .testTarget(name: "DashboardTests", dependencies: ["Dashboard"]),
+    .testTarget(name: "EndToEndTests", dependencies: ["Dashboard"]),
   ],
   swiftLanguageModes: [.v6]
 )

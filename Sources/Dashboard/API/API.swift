@@ -54,7 +54,8 @@ struct API: Sendable {
       routes, fallback: Self.outside(pages), render: { fault, request in APIError.render(fault, request) },
       renderError: { error, request in APIError.render(error, request, failed: failed) },
       streamFailed: { error, request in
-        if !(error is LogSource.Gone) { failed(error, request.target) }
+        // Nobody reads on, or retention took what was being read: neither is a mistake.
+        if !(error is CancellationError), !(error is LogSource.Gone) { failed(error, request.target) }
       })
   }
 

@@ -119,7 +119,8 @@ extension APIError {
     let nearest = nearestName(to: name, among: known)
     let rest = known.isEmpty ? "this route takes none" : "this route takes \(known.joined(separator: ", "))"
     return APIError(
-      .unknownField, "\"\(shown(name))\" is not a query parameter of this route", hint: nearest.map { "did you mean \"\($0)\"?" } ?? rest,
+      .unknownField, "\"\(shown(name))\" is not a query parameter of this route",
+      hint: nearest.map { "did you mean \"\($0)\"?" } ?? rest,
       field: name)
   }
   static func badJSON(_ fault: JSONFault) -> APIError {
@@ -129,7 +130,8 @@ extension APIError {
     return APIError(.badJSON, "the body is no valid JSON: \(fault)", hint: "send one JSON object, in UTF-8")
   }
   static func standby(_ reason: String) -> APIError {
-    APIError(.standby, "this dashboard does not take tasks now: \(reason)", hint: "send it to the dashboard that writes, or try again")
+    APIError(
+      .standby, "this dashboard does not take tasks now: \(reason)", hint: "send it to the dashboard that writes, or try again")
   }
   static let draining = APIError(.draining, "this dashboard is stopping", hint: "try again in a moment")
 
@@ -155,7 +157,8 @@ extension APIError {
     case TargetFault.unknown(let name): self = .unknownTarget(name)
     case TargetFault.redisAway(let name): self = .redisAway(name)
     case StoreError.full(let reason):
-      self.init(.storeFull, "the history cannot take more: \(reason)", hint: "free some space where data.path lies, or lower retention")
+      self.init(
+        .storeFull, "the history cannot take more: \(reason)", hint: "free some space where data.path lies, or lower retention")
     case StoreError.closed: self = .draining
     case let fault as HTTPFault: self.init(fault)
     default: return nil

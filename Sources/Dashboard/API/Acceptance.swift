@@ -80,7 +80,8 @@ struct Acceptance: Sendable {
       case .project(let project, let members):
         if let named = body.project, named != project {
           throw APIError.badField(
-            "project", "\"project\" is \"\(named)\", but the path names the project \"\(project)\"", hint: "leave \"project\" out")
+            "project", "\"project\" is \"\(named)\", but the path names the project \"\(project)\"", hint: "leave \"project\" out"
+          )
         }
         return try member(body.uuid, of: project, members)
       }

@@ -3,7 +3,10 @@
 import Shared
 
 struct EncodedLog: Sendable, Equatable {
-  enum Encoding: String, Sendable { case utf8 = "utf-8", base64 }
+  enum Encoding: String, Sendable {
+    case utf8 = "utf-8"
+    case base64
+  }
   var text: String
   var encoding: Encoding
 

@@ -47,7 +47,8 @@ struct EventRoute: Sendable {
   }
 
   private static func write(_ batch: Subscription.Batch, to body: inout JSONBody) {
-    let runs = batch.states.map { ($0.key, Optional($0.value)) } + batch.grown.filter { batch.states[$0] == nil }.map { ($0, nil) }
+    let runs =
+      batch.states.map { ($0.key, Optional($0.value)) } + batch.grown.filter { batch.states[$0] == nil }.map { ($0, nil) }
     body.list("items", runs.prefix(itemsAtOnce)) { body, item in
       body.object {
         $0.field("auuid", item.0.description)
@@ -66,5 +67,7 @@ struct EventRoute: Sendable {
     body.field("missed", max(came.count, went.count) > itemsAtOnce)
   }
 
-  private static func text(_ fields: (inout JSONBody) -> Void) -> String { String(decoding: JSONBody.object(fields), as: UTF8.self) }
+  private static func text(_ fields: (inout JSONBody) -> Void) -> String {
+    String(decoding: JSONBody.object(fields), as: UTF8.self)
+  }
 }

@@ -85,7 +85,7 @@ struct HistoryRoutes: Sendable {
     let (since, until, online) = (try request.time("since"), try request.time("until"), try Self.presence(request))
     let start = try request.filter("after") ?? ""
     return try await services.store.read { [presence = services.presence] db in
-      var found: [(AgentRecord, Presence)] = []
+      var found: [(id: AgentID, presence: Presence)] = []
       var after = start
       // Whether an agent is there is not in the store: what does not fit is left out here.
       while found.count <= limit {
@@ -94,13 +94,15 @@ struct HistoryRoutes: Sendable {
           let there = presence(agent.id)
           let seen = there.lastSeenAt ?? agent.lastSeenAt ?? 0
           guard online ?? there.online == there.online, seen >= since ?? .min, seen < until ?? .max else { continue }
-          found.append((agent, there))
+          found.append((agent.id, there))
         }
         guard agents.count > limit, let last = agents.last else { break }
         after = last.id.text
       }
       let page = Array(found.prefix(limit))
-      return .page(page, next: found.count > limit ? page.last?.0.id.text : nil) { $0.0.write(to: &$1, $0.1) }
+      return try .page(page, next: found.count > limit ? page.last?.id.text : nil) { item, body in
+        try AgentQueries.find(db, item.id)?.write(to: &body, item.presence)
+      }
     }
   }
 

@@ -4,7 +4,7 @@
 import Shared
 
 struct JSONBody {
-  private(set) var writer = JSONWriter()
+  private var writer = JSONWriter()
   private var needsComma = false
 
   var bytes: [UInt8] { writer.bytes }
@@ -78,7 +78,7 @@ struct JSONBody {
   /// Text that is JSON already; nil: null.
   mutating func json(_ key: String, _ text: String?) {
     self.key(key)
-    if let text { raw(text.utf8) } else { writer.null() }
+    if let text { writer.bytes.append(contentsOf: text.utf8) } else { writer.null() }
     needsComma = true
   }
 
@@ -99,7 +99,4 @@ struct JSONBody {
     writer.string(value)
     needsComma = true
   }
-
-  /// A string of unbounded length, or what goes between objects that are written one by one.
-  mutating func raw(_ bytes: some Sequence<UInt8>) { writer.bytes.append(contentsOf: bytes) }
 }

@@ -49,8 +49,10 @@ struct LogFollow: Sendable {
     .eventStream { events in
       let start = try await services.store.read { db in
         guard let lastEvent, let record = try RunQueries.find(db, run) else { return Int64(0) }
-        return try Self.end(ofEventAt: lastEvent, in: OutputQueries.pieces(
-          db, run: record.row, attempt: record.attempt, from: lastEvent, limit: 1))
+        return try Self.end(
+          ofEventAt: lastEvent,
+          in: OutputQueries.pieces(
+            db, run: record.row, attempt: record.attempt, from: lastEvent, limit: 1))
       }
       var last: RunRecord?
       try await follow(
@@ -62,7 +64,9 @@ struct LogFollow: Sendable {
         },
         quiet: { try await events.comment("still here") },
         output: { part in
-          for event in Self.events(of: part) { try await events.send(event: "output", id: "\(part.offset + event.at)", data: event.data) }
+          for event in Self.events(of: part) {
+            try await events.send(event: "output", id: "\(part.offset + event.at)", data: event.data)
+          }
         })
       let end = JSONBody.object { body in
         body.field("auuid", run.description)

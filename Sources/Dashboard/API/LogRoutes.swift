@@ -18,7 +18,8 @@ struct LogRoutes: Sendable {
     switch subject {
     case .run(let run):
       let belongs = try await services.store.read { db in
-        try first == "project" || first == run.id.agent.text || first == run.project || AgentQueries.isMember(db, run.id.agent, of: first)
+        try first == "project" || first == run.id.agent.text || first == run.project
+          || AgentQueries.isMember(db, run.id.agent, of: first)
       }
       guard belongs else { throw APIError.notOf(first, name) }
     case .task(let task):
@@ -55,7 +56,8 @@ struct LogRoutes: Sendable {
       return try await LogObject(source: source).response()
     case .task(let task):
       guard !follows else {
-        throw APIError.badField("follow", "a task's log cannot be followed", hint: "follow one of its runs: GET /v1/tasks/\(task.id) lists them")
+        throw APIError.badField(
+          "follow", "a task's log cannot be followed", hint: "follow one of its runs: GET /v1/tasks/\(task.id) lists them")
       }
       return request.accepts("text/plain") ? texts(of: task, stream) : objects(of: task, stream)
     }

@@ -62,7 +62,8 @@ extension Request {
   /// The filters of runs and tasks.
   func runFilter() throws(APIError) -> RunFilter {
     RunFilter(
-      states: try states(), project: try filter("project"), uuid: try filter("uuid"), since: try time("since"), until: try time("until"))
+      states: try states(), project: try filter("project"), uuid: try filter("uuid"), since: try time("since"),
+      until: try time("until"))
   }
 
   /// Whether `Accept` names this type.

@@ -7,8 +7,11 @@ struct RunWait: Sendable {
 
   /// News are hints; the store is looked at this often anyway.
   private static let look: Duration = .seconds(10)
+  /// How soon a waiter notices that the dashboard is stopping.
+  private static let glance: Duration = .milliseconds(500)
 
-  /// True once all runs of the task have ended; false when `limit` has passed before.
+  /// True once all runs of the task have ended; false when `limit` has passed before, or when the dashboard stops: the client then still
+  /// gets its answer, with the ids to ask for later.
   func untilEnded(_ task: ULID, within limit: Duration) async throws -> Bool {
     let deadline = ContinuousClock.now + limit
     let news = services.watch.subscribe(task: task)
@@ -25,7 +28,7 @@ struct RunWait: Sendable {
         waiting.insert(agent)
       }
       if waiting.isEmpty { return true }
-      guard now < deadline else { return !open.contains { !$0.state.isVerdict } }
+      guard now < deadline, services.standing() != .draining else { return !open.contains { !$0.state.isVerdict } }
       let grace = waiting.compactMap { lacking[$0] }.min().map { $0 + services.outputGrace }
       try await listen(news, until: min(deadline, now + Self.look, grace ?? deadline), waiting, lacking: lacking.keys)
     }
@@ -37,9 +40,9 @@ struct RunWait: Sendable {
     _ news: Subscription, until wake: ContinuousClock.Instant, _ waiting: Set<AgentID>, lacking: some Collection<AgentID>
   ) async throws {
     var waiting = waiting
-    while ContinuousClock.now < wake {
-      let batch = try await news.next(until: wake)
-      if batch.isEmpty || batch.missedSome { return }
+    while ContinuousClock.now < wake, services.standing() != .draining {
+      let batch = try await news.next(until: min(wake, .now + Self.glance))
+      if batch.missedSome { return }
       for (run, state) in batch.states where state.isVerdict { waiting.remove(run.agent) }
       for run in batch.grown where lacking.contains(run.agent) { waiting.remove(run.agent) }
       if waiting.isEmpty { return }

@@ -53,9 +53,12 @@ struct TaskBody: Sendable, Equatable {
   private static func timeout(_ reader: inout FieldReader) -> Double? {
     guard let seconds = reader.number("timeout") else { return nil }
     if seconds == 0 {
-      reader.fault(.badField, "timeout", "\"timeout\" must not be 0", hint: "leave it out for the agent's default; a negative one means none")
+      reader.fault(
+        .badField, "timeout", "\"timeout\" must not be 0", hint: "leave it out for the agent's default; a negative one means none"
+      )
     } else if seconds > longestTime {
-      reader.fault(.badField, "timeout", "\"timeout\" must not be more than \(Int(longestTime)) seconds", hint: "a negative one means none")
+      reader.fault(
+        .badField, "timeout", "\"timeout\" must not be more than \(Int(longestTime)) seconds", hint: "a negative one means none")
     }
     return seconds < 0 ? -1 : seconds
   }

@@ -43,7 +43,7 @@ final class EmbeddedRedis: Service {
     }
     port = chosen
     try await start()
-    try writeAtomically(Array("\(chosen)\n".utf8), to: "\(folder)/port")
+    try Files.writeAtomically(Array("\(chosen)\n".utf8), to: "\(folder)/port")
   }
 
   func run() async throws {
@@ -174,8 +174,6 @@ private func readText(_ path: String) throws -> String {
   let bytes = try Files.read(path)
   return String(String(decoding: bytes, as: UTF8.self).prefix { !$0.isWhitespace })
 }
-
-private func writeAtomically(_ bytes: [UInt8], to path: String) throws { try Files.writeAtomically(bytes, to: path) }
 
 private func loopback(_ port: Int) -> sockaddr_in {
   var address = sockaddr_in()

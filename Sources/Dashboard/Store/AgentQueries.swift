@@ -13,13 +13,23 @@ struct AgentRecord: Sendable {
 }
 
 enum AgentQueries {
+  /// Nil where there is none, or where it was removed.
   static func find(_ db: Database, _ id: AgentID) throws -> AgentRecord? {
-    try page(db, project: nil, uuid: id.text, after: "", limit: 1).first
+    let statement = try db.cachedStatement(sql: "SELECT hello, last_seen_at FROM agents WHERE uuid = ? AND removed_at IS NULL")
+    guard let row = try Row.fetchOne(statement, arguments: [id.text]) else { return nil }
+    let hello = try (row[0] as String?).map { try JSONCoder.decode(Hello.self, from: Array($0.utf8)) }
+    let stored = try String.fetchAll(
+      try db.cachedStatement(sql: "SELECT project FROM members WHERE uuid = ? ORDER BY project"), arguments: [id.text])
+    // The agent's own order first: its first project is the one that its runs are shown under.
+    let own = (hello?.projects ?? []).filter(stored.contains)
+    return AgentRecord(id: id, hello: hello, projects: own + stored.filter { !own.contains($0) }, lastSeenAt: row[1])
   }
 
-  /// Agents that were not removed, by uuid.
-  static func page(_ db: Database, project: String?, uuid: String?, after: String, limit: Int) throws -> [AgentRecord] {
-    var sql = "SELECT uuid, hello, last_seen_at FROM agents WHERE removed_at IS NULL AND uuid > ?"
+  /// Names of agents that were not removed, in order, with the time that the store last saw them.
+  static func page(
+    _ db: Database, project: String?, uuid: String?, after: String, limit: Int
+  ) throws -> [(id: AgentID, lastSeenAt: Int64?)] {
+    var sql = "SELECT uuid, last_seen_at FROM agents WHERE removed_at IS NULL AND uuid > ?"
     var arguments: StatementArguments = [after]
     if let uuid {
       sql += " AND uuid = ?"
@@ -31,16 +41,7 @@ enum AgentQueries {
     }
     sql += " ORDER BY uuid LIMIT ?"
     arguments += [limit]
-    let projects = try db.cachedStatement(sql: "SELECT project FROM members WHERE uuid = ? ORDER BY project")
-    return try Row.fetchAll(try db.cachedStatement(sql: sql), arguments: arguments).map { row in
-      let uuid: String = row[0]
-      let hello = try (row[1] as String?).map { try JSONCoder.decode(Hello.self, from: Array($0.utf8)) }
-      let stored = try String.fetchAll(projects, arguments: [uuid])
-      // The agent's own order first: its first project is the one that its runs are shown under.
-      let own = (hello?.projects ?? []).filter(stored.contains)
-      return AgentRecord(
-        id: AgentID(uuid), hello: hello, projects: own + stored.filter { !own.contains($0) }, lastSeenAt: row[2])
-    }
+    return try Row.fetchAll(try db.cachedStatement(sql: sql), arguments: arguments).map { (AgentID($0[0] as String), $0[1]) }
   }
 
   /// The project under which a run of this agent is shown when it was posted to the agent itself.
@@ -66,7 +67,8 @@ enum AgentQueries {
     _ db: Database, project: String?, uuid: String?, after: String, limit: Int
   ) throws -> [(project: String, members: [(agent: AgentID, lastSeenAt: Int64?)])] {
     // Hops from project to project: ten thousand members are one step.
-    let sql = uuid == nil
+    let sql =
+      uuid == nil
       ? "SELECT project FROM members WHERE project > ? ORDER BY project LIMIT 1"
       : "SELECT project FROM members WHERE project > ? AND uuid = ? ORDER BY project LIMIT 1"
     let hop = try db.cachedStatement(sql: sql)
@@ -82,7 +84,9 @@ enum AgentQueries {
     {
       last = name
       if let project, project != name { continue }
-      let rows = try Row.fetchAll(members, arguments: [name]).map { (agent: AgentID($0[0] as String), lastSeenAt: $0[1] as Int64?) }
+      let rows = try Row.fetchAll(members, arguments: [name]).map {
+        (agent: AgentID($0[0] as String), lastSeenAt: $0[1] as Int64?)
+      }
       if !rows.isEmpty { found.append((name, rows)) }
     }
     return found

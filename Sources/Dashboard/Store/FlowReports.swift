@@ -104,7 +104,6 @@ enum FlowReports {
       run = found
     } else if let plain = event.plain {
       run = try FlowPlain.insert(db, plain, task: id.task, agent: agent.agent, now: now)
-      outcome.changed.append((id.task, .sent))
     } else {
       outcome.unknown += 1
       return

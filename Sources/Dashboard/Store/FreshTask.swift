@@ -73,5 +73,7 @@ extension FreshTask {
     try String.fetchOne(db, sql: "SELECT value FROM store WHERE key = ?", arguments: [newestKey]).flatMap { ULID($0) }
   }
 
-  private static func json(_ value: some Encodable) throws -> String { String(decoding: try JSONCoder.encode(value), as: UTF8.self) }
+  private static func json(_ value: some Encodable) throws -> String {
+    String(decoding: try JSONCoder.encode(value), as: UTF8.self)
+  }
 }

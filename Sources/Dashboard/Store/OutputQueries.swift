@@ -25,7 +25,8 @@ struct OutputPiece: Sendable, Equatable {
     self.offset = offset
     segments = text.split(separator: ",").compactMap { part in
       let pair = part.split(separator: ":")
-      guard pair.count == 2, let stream = UInt8(pair[0]).flatMap(OutputStream.init(rawValue:)), let length = Int(pair[1]), length > 0
+      guard pair.count == 2, let stream = UInt8(pair[0]).flatMap(OutputStream.init(rawValue:)), let length = Int(pair[1]),
+        length > 0
       else { return nil }
       return Segment(stream: stream, length: length)
     }

@@ -160,7 +160,8 @@ enum RunQueries {
       row: row[0], id: RunID(agent: AgentID(row[2]), task: task), project: row[3], taskname: row[4], args: row[5], state: state,
       attempt: row[7], exitCode: row[8], signal: row[9], reason: row[10], overdue: row[11], queuedAt: row[12], sentAt: row[13],
       startedAt: row[14], finishedAt: row[15], stopRequestedAt: row[16], outputBytes: row[17], outputStored: row[18],
-      droppedBytes: row[19], droppedFrom: row[20], stdoutSha256: row[21], stderrSha256: row[22], signalled: row[23], left: row[24],
+      droppedBytes: row[19], droppedFrom: row[20], stdoutSha256: row[21], stderrSha256: row[22], signalled: row[23],
+      left: row[24],
       note: row[25])
   }
 }

@@ -21,7 +21,8 @@ enum TaskQueries {
   private static let columns = "id, auuid, target, taskname, args, origin, created_at"
 
   static func find(_ db: Database, _ id: ULID) throws -> TaskRecord? {
-    try Row.fetchOne(try db.cachedStatement(sql: "SELECT \(columns) FROM tasks WHERE id = ?"), arguments: [id.description]).map(read)
+    try Row.fetchOne(try db.cachedStatement(sql: "SELECT \(columns) FROM tasks WHERE id = ?"), arguments: [id.description]).map(
+      read)
   }
 
   /// A task id, a task's `auuid`, or that (or an alias) of one of its runs.
@@ -43,7 +44,8 @@ enum TaskQueries {
   }
 
   /// One page, newest first: tasks that have a run which the filter lets through. `next` is nil on the last one.
-  static func page(_ db: Database, _ filter: RunFilter, after: String?, limit: Int) throws -> (tasks: [TaskRecord], next: String?) {
+  static func page(_ db: Database, _ filter: RunFilter, after: String?, limit: Int) throws -> (tasks: [TaskRecord], next: String?)
+  {
     var found: [String]
     if filter.states.isEmpty && filter.project == nil && filter.uuid == nil && filter.task == nil {
       found = try all(db, filter, after: after, limit: limit + 1)
@@ -67,7 +69,8 @@ enum TaskQueries {
       arguments: [lower, upper ?? "~", limit])
   }
 
-  private static func hop(_ db: Database, _ filter: RunFilter, _ state: RunState?, after: String?, limit: Int) throws -> [String] {
+  private static func hop(_ db: Database, _ filter: RunFilter, _ state: RunState?, after: String?, limit: Int) throws -> [String]
+  {
     let (conditions, arguments) = filter.conditions(for: state)
     let statement = try db.cachedStatement(
       sql: "SELECT task FROM runs \(filter.index(for: state)) WHERE \(conditions) AND task < ? ORDER BY task DESC LIMIT 1")

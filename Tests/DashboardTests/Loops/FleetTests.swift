@@ -1,0 +1,60 @@
+import Shared
+import Testing
+
+@testable import Dashboard
+
+@Suite struct FleetTests {
+  private let a = AgentID("a")
+  private let start = SuspendingClock.now
+  private func lease(_ count: Int) -> Lease {
+    Lease(
+      address: AgentAddress(journal: Nonce(1), incarnation: Nonce(2)),
+      beat: Heartbeat(count: count, load1: 0, running: 0, waiting: 0, concurrency: 1, health: "healthy", hostname: "h", pid: 1))
+  }
+
+  @Test func anAgentIsAbsentAfter15SecondsOfUnbrokenContactWithoutAChangedHeartbeat() {
+    let fleet = Fleet()
+    fleet.contact(true, now: start)
+    _ = fleet.seen([(a, 1000)], now: start)
+    fleet.lease(a, lease(1), now: start)
+    #expect(fleet.isOnline(a))
+    #expect(fleet.judgeAbsence(now: start + .seconds(14)).isEmpty)
+    #expect(fleet.judgeAbsence(now: start + .seconds(15)) == [a])
+    #expect(!fleet.isOnline(a))
+  }
+
+  @Test func silenceWhileRedisIsAwayCountsForNothing() {
+    let fleet = Fleet()
+    fleet.contact(true, now: start)
+    _ = fleet.seen([(a, 1000)], now: start)
+    fleet.lease(a, lease(1), now: start)
+    fleet.contact(false)
+    #expect(fleet.judgeAbsence(now: start + .seconds(60)).isEmpty)
+    fleet.contact(true, now: start + .seconds(60))
+    #expect(fleet.judgeAbsence(now: start + .seconds(70)).isEmpty)
+    #expect(fleet.judgeAbsence(now: start + .seconds(75)) == [a])
+  }
+
+  @Test func aChangedHeartbeatKeepsItOnlineAndAWordBringsItBack() {
+    let fleet = Fleet()
+    fleet.contact(true, now: start)
+    _ = fleet.seen([(a, 1000)], now: start)
+    fleet.lease(a, lease(1), now: start)
+    #expect(fleet.seen([(a, 2000)], now: start + .seconds(10)) == [a])
+    #expect(fleet.judgeAbsence(now: start + .seconds(20)).isEmpty)
+    #expect(fleet.judgeAbsence(now: start + .seconds(25)) == [a])
+    let came = fleet.spoke(a, at: 3000, now: start + .seconds(26))
+    #expect(came && fleet.isOnline(a))
+    fleet.left(a)
+    #expect(!fleet.isOnline(a))
+  }
+
+  @Test func anOldNameInTheSetIsNobody() {
+    let fleet = Fleet()
+    fleet.contact(true, now: start)
+    #expect(fleet.seen([(a, 1000)], now: start) == [a])
+    fleet.lease(a, nil, now: start)
+    #expect(!fleet.isOnline(a))
+    #expect(fleet.presence(of: a).lastSeenAt == 1000)
+  }
+}
