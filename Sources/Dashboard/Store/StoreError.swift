@@ -33,7 +33,8 @@ enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
   static func judge(_ error: any Error) -> any Error {
     guard let error = error as? DatabaseError else { return error }
     switch error.resultCode {
-    case .SQLITE_FULL, .SQLITE_IOERR, .SQLITE_READONLY, .SQLITE_CANTOPEN, .SQLITE_NOMEM: return StoreError.full(error.description)
+    case .SQLITE_FULL, .SQLITE_IOERR, .SQLITE_READONLY, .SQLITE_CANTOPEN, .SQLITE_NOMEM:
+      return StoreError.full(error.message ?? error.resultCode.description)
     default: return StoreError.failed(error.description)
     }
   }

@@ -20,7 +20,9 @@ import Testing
       #expect(json["auuid"] == .string("web1-\(task)"))
       #expect(json["runs"] == [["uuid": "web1", "auuid": .string("web1-\(task)")]])
       let row = try #require(try await scene.store.read { try RunQueries.find($0, named: "web1-\(task)") })
-      #expect(row.state == .queued && row.taskname == "echo hi" && row.attempt == 1 && row.project == "zeta", "the agent's first project")
+      #expect(
+        row.state == .queued && row.taskname == "echo hi" && row.attempt == 1 && row.project == "zeta",
+        "the agent's first project")
       #expect(scene.script.withLock { $0.accepted.map(\.id.description) } == [task])
     }
   }
@@ -30,7 +32,10 @@ import Testing
       let json = try await scene.post("web")
       let task = try #require(json["task"]?.asString)
       #expect(json["auuid"] == .string("web-\(task)"))
-      #expect(json["runs"] == [["uuid": "web1", "auuid": .string("web1-\(task)")], ["uuid": "web2", "auuid": .string("web2-\(task)")]])
+      #expect(
+        json["runs"] == [
+          ["uuid": "web1", "auuid": .string("web1-\(task)")], ["uuid": "web2", "auuid": .string("web2-\(task)")],
+        ])
       let runs = try #require(try await scene.json("/v1/tasks/web-\(task)")["runs"]?.asArray)
       #expect(runs.map { $0["project"] } == ["web", "web"])
     }
@@ -77,7 +82,11 @@ import Testing
         #expect(try await scene.json("/v1/tasks")["items"] == [], "nothing was stored")
       }
       #expect(found == expected)
-      if found == "unknown_target" { #expect(answer.status == 404) } else if answer.status != 202 { #expect(answer.status == 400) }
+      if found == "unknown_target" {
+        #expect(answer.status == 404)
+      } else if answer.status != 202 {
+        #expect(answer.status == 400)
+      }
     }
   }
 
@@ -170,7 +179,7 @@ import Testing
   }
 
   @Test func aRunCanBeMarkedInTheAcceptingTransaction() async throws {
-    try await withScene({ $0.marks = true }) { scene in
+    try await withScene(Scene.Script(marks: true)) { scene in
       let auuid = try await scene.postOne()
       let run = try await scene.json("/v1/runs/\(auuid)")
       #expect(run["state"] == "sent")
@@ -239,6 +248,8 @@ import Testing
       let body = #"{"taskname":"\#(String(repeating: "x", count: 20_000))"}"#
       let answer = try await scene.send("POST", "/v1/producer/web1/task", body)
       #expect(answer.status == 507 && answer.code == "store_full")
+      #expect(try answer.json()["error"]?["message"]?.asString?.contains("INSERT") == false, "SQL is nobody's business")
+      #expect(answer.headers["retry-after"] != nil)
       #expect(scene.script.withLock { $0.accepted.isEmpty })
       try await scene.store.write { try $0.execute(sql: "PRAGMA max_page_count = 100000") }
       _ = try await scene.post("web1", body)

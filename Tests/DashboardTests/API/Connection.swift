@@ -81,13 +81,17 @@ final class Connection: Sendable {
   /// Waits until the answer's text so far holds this.
   func waitFor(_ text: String, within limit: Duration = .seconds(15)) async throws {
     let found = await eventually(within: limit) { (try? soFar(complete: false))?.text.contains(text) ?? false }
-    guard found else { throw Failed(description: "'\(text)' did not come; so far: \((try? soFar(complete: false))?.text ?? "nothing")") }
+    guard found else {
+      throw Failed(description: "'\(text)' did not come; so far: \((try? soFar(complete: false))?.text ?? "nothing")")
+    }
   }
 
   /// What has come so far, without its framing.
   func soFar(complete: Bool) throws -> Answer {
     let bytes = state.withLock { $0.bytes }
-    guard let end = bytes.firstRange(of: Array("\r\n\r\n".utf8)) else { throw Failed(description: "no head in \(bytes.count) bytes") }
+    guard let end = bytes.firstRange(of: Array("\r\n\r\n".utf8)) else {
+      throw Failed(description: "no head in \(bytes.count) bytes")
+    }
     let lines = String(decoding: bytes[..<end.lowerBound], as: UTF8.self).split(separator: "\r\n")
     let words = lines[0].split(separator: " ")
     var headers: [String: String] = [:]

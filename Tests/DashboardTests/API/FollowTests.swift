@@ -46,7 +46,7 @@ import Testing
   }
 
   @Test func outputThatNeverComesEndsTheStreamAfterAWhile() async throws {
-    try await withScene({ $0.outputGrace = .milliseconds(300) }) { scene in
+    try await withScene(Scene.Script(outputGrace: .milliseconds(300))) { scene in
       let auuid = try await scene.postOne()
       try await scene.output(auuid, "half")
       try await scene.move(auuid, to: .succeeded, exitCode: 0, outputBytes: 8)
@@ -91,7 +91,8 @@ import Testing
       #expect(all.count == 7)
       for (index, event) in all.enumerated() {
         let id = try #require(event.id)
-        let again = ServerEvent.parse(try await scene.get(path, headers: ["Accept": "text/event-stream", "Last-Event-ID": id]).text)
+        let again = ServerEvent.parse(
+          try await scene.get(path, headers: ["Accept": "text/event-stream", "Last-Event-ID": id]).text)
         #expect(again.filter { $0.event == "output" } == Array(all[(index + 1)...]))
         #expect(again.last?.event == "end")
       }

@@ -1,5 +1,7 @@
 // Lists and single objects, and the errors that every route shares.
 
+import HTTP
+import HTTPTypes
 import Shared
 import Testing
 
@@ -12,7 +14,8 @@ import Testing
       let run = try await scene.json("/v1/runs/\(auuid)")
       #expect(
         run.asObject?.keys == [
-          "auuid", "task", "uuid", "project", "taskname", "args", "state", "attempt", "exitCode", "signal", "reason", "overdue", "queuedAt",
+          "auuid", "task", "uuid", "project", "taskname", "args", "state", "attempt", "exitCode", "signal", "reason", "overdue",
+          "queuedAt",
           "sentAt", "startedAt", "finishedAt", "stopRequestedAt", "outputBytes", "droppedBytes", "stdoutSha256", "stderrSha256",
           "signalled", "left", "note",
         ])
@@ -110,8 +113,10 @@ import Testing
   }
 
   @Test(arguments: [
-    ("/v1/runs?limit=0", "bad_field", "limit"), ("/v1/runs?limit=1001", "bad_field", "limit"), ("/v1/tasks?limit=x", "bad_field", "limit"),
-    ("/v1/agents?limit=", "bad_field", "limit"), ("/v1/runs?after=x", "bad_field", "after"), ("/v1/tasks?after=x", "bad_field", "after"),
+    ("/v1/runs?limit=0", "bad_field", "limit"), ("/v1/runs?limit=1001", "bad_field", "limit"),
+    ("/v1/tasks?limit=x", "bad_field", "limit"),
+    ("/v1/agents?limit=", "bad_field", "limit"), ("/v1/runs?after=x", "bad_field", "after"),
+    ("/v1/tasks?after=x", "bad_field", "after"),
     ("/v1/runs?state=done", "bad_field", "state"), ("/v1/agents?state=running", "bad_field", "state"),
     ("/v1/runs?since=yesterday", "bad_field", "since"), ("/v1/runs?uiud=web1", "unknown_field", "uiud"),
     ("/v1/runs?uuid=", "bad_field", "uuid"), ("/v1/tasks?runs=-1", "bad_field", "runs"),
@@ -134,7 +139,8 @@ import Testing
       let agent = try await scene.json("/v1/agents/web1")
       #expect(
         agent == [
-          "uuid": "web1", "projects": ["web", "blue"], "hostname": "host-web1", "address": "10.0.0.1", "version": "1.0", "os": "Linux",
+          "uuid": "web1", "projects": ["web", "blue"], "hostname": "host-web1", "address": "10.0.0.1", "version": "1.0",
+          "os": "Linux",
           "arch": "x86_64", "online": true, "lastSeenAt": "2025-11-21T13:45:00.123Z", "startedAt": "1970-01-01T00:00:01.000Z",
           "load1": 0.5, "running": 2, "waiting": 1, "concurrency": 8, "health": "healthy", "httpPort": 7070,
         ])
@@ -149,7 +155,9 @@ import Testing
 
   @Test func agentsAreListedByNameAndFiltered() async throws {
     try await withScene { scene in
-      for number in 0..<5 { try await scene.know("a\(number)", projects: number % 2 == 0 ? ["even"] : ["odd"], lastSeenAt: Int64(number)) }
+      for number in 0..<5 {
+        try await scene.know("a\(number)", projects: number % 2 == 0 ? ["even"] : ["odd"], lastSeenAt: Int64(number))
+      }
       scene.script.withLock { script in
         for number in 0..<3 { script.presence[AgentID("a\(number)")] = Presence(online: true) }
       }
@@ -216,6 +224,19 @@ import Testing
       #expect(version == ["version": "9.8.7", "protocol": .integer(Int64(Protocol.version))])
       let head = try await scene.send("HEAD", "/v1/version")
       #expect(head.status == 200)
+    }
+  }
+
+  @Test func everyOtherPathIsAPage() async throws {
+    try await withScene { scene in
+      let router = dashboardRouter(
+        scene.services, files: StaticFiles(embedded: [EmbeddedFile(path: "index.html", bytes: Array("<p>".utf8))]))
+      let page = await router.respond(to: try Request(.get, "/"))
+      #expect(page.status == .ok && page.headers[.contentType]?.hasPrefix("text/html") == true)
+      let api = await router.respond(to: try Request(.get, "/v1/index.html"))
+      #expect(api.status == .notFound && api.headers[.contentType] == "application/json")
+      let version = await router.respond(to: try Request(.get, "/v1/version"))
+      #expect(version.status == .ok)
     }
   }
 

@@ -78,7 +78,8 @@ import Testing
       #expect(try await scene.json("/v1/runs/\(auuid)/log")["log"] == "a1E1a2E2a3")
       #expect(try await scene.json("/v1/runs/\(auuid)/log?stream=stdout")["log"] == "a1a2a3")
       #expect(try await scene.json("/v1/runs/\(auuid)/log?stream=stderr")["log"] == "E1E2")
-      let part = try await scene.get("/v1/runs/\(auuid)/log?stream=stdout", headers: ["Accept": "text/plain", "Range": "bytes=1-4"])
+      let part = try await scene.get(
+        "/v1/runs/\(auuid)/log?stream=stdout", headers: ["Accept": "text/plain", "Range": "bytes=1-4"])
       #expect(part.status == 206 && part.text == "1a2a" && part.headers["content-range"] == "bytes 1-4/6")
       #expect(try await scene.get("/v1/runs/\(auuid)/log?stream=both").code == "bad_field")
     }

@@ -24,16 +24,17 @@ final class Scene: Sendable {
     var accepted: [FreshTask] = []
     var failures: [String] = []
   }
-  let script = Mutex(Script())
+  let script: Mutex<Script>
   let store: Store
   let watch = RunWatch()
   let server: Server
+  let services: APIServices
 
-  fileprivate init(folder: String, _ change: (inout Script) -> Void) throws {
-    script.withLock { change(&$0) }
+  fileprivate init(folder: String, _ start: Script) throws {
+    script = Mutex(start)
     store = try Store.open(at: folder + "/muster.sqlite", migrations: try migrations())
     let box = Box()
-    let services = APIServices(
+    services = APIServices(
       store: store, watch: watch, ids: ULIDGenerator(), version: "9.8.7",
       agent: { name in try box.scene().agent(name) }, project: { name in try box.scene().project(name) },
       either: { name in try box.scene().either(name) },
@@ -116,12 +117,14 @@ final class Scene: Sendable {
   /// Stores a hello and membership.
   func know(_ agent: String, projects: [String] = [], lastSeenAt: Int64? = nil, hello: Bool = true) async throws {
     let said = Hello(
-      projects: projects, hostname: "host-\(agent)", address: "10.0.0.1", version: "1.0", os: "Linux", arch: "x86_64", startedAt: 1000,
+      projects: projects, hostname: "host-\(agent)", address: "10.0.0.1", version: "1.0", os: "Linux", arch: "x86_64",
+      startedAt: 1000,
       concurrency: 4, httpPort: 7070, sends: .zero)
     let text = hello ? String(decoding: try JSONCoder.encode(said), as: UTF8.self) : nil
     try await store.write { db in
       try db.execute(
-        sql: "INSERT INTO agents (uuid, hello, created_at, last_seen_at) VALUES (?, ?, 0, ?)", arguments: [agent, text, lastSeenAt])
+        sql: "INSERT INTO agents (uuid, hello, created_at, last_seen_at) VALUES (?, ?, 0, ?)",
+        arguments: [agent, text, lastSeenAt])
       for project in projects {
         try db.execute(sql: "INSERT INTO members (project, uuid) VALUES (?, ?)", arguments: [project, agent])
       }
@@ -136,7 +139,8 @@ final class Scene: Sendable {
     let end = try await store.write { db -> Int64 in
       let row = try #require(
         try Row.fetchOne(
-          db, sql: "SELECT id, output_stored FROM runs WHERE task = ? AND uuid = ?", arguments: [run.task.description, run.agent.text]))
+          db, sql: "SELECT id, output_stored FROM runs WHERE task = ? AND uuid = ?",
+          arguments: [run.task.description, run.agent.text]))
       let from = offset ?? row[1] as Int64
       let end = from + Int64(bytes.count)
       try db.execute(
@@ -153,7 +157,8 @@ final class Scene: Sendable {
 
   /// Moves a run to a state, verdict or not.
   func move(
-    _ auuid: String, to state: RunState, exitCode: Int? = nil, outputBytes: Int64? = nil, dropped: (from: Int64, count: Int64)? = nil,
+    _ auuid: String, to state: RunState, exitCode: Int? = nil, outputBytes: Int64? = nil,
+    dropped: (from: Int64, count: Int64)? = nil,
     announce: Bool = true
   ) async throws {
     let run = try #require(RunID(auuid))
@@ -178,9 +183,9 @@ final class Scene: Sendable {
 }
 
 /// Runs `body` against an API of its own, and takes everything down afterwards.
-func withScene(_ change: (inout Scene.Script) -> Void = { _ in }, _ body: (Scene) async throws -> Void) async throws {
+func withScene(_ script: Scene.Script = Scene.Script(), _ body: (Scene) async throws -> Void) async throws {
   try await withFolder { folder in
-    let scene = try Scene(folder: folder, change)
+    let scene = try Scene(folder: folder, script)
     let running = Task { try await scene.server.run() }
     let outcome: Result<Void, any Error>
     do { outcome = .success(try await body(scene)) } catch { outcome = .failure(error) }

@@ -58,7 +58,7 @@ import Testing
 
   @Test func manyRunsAreAnsweredWhole() async throws {
     let members = (0..<150).map { "host\(1000 + $0)" }
-    try await withScene({ $0.projects["many"] = members }) { scene in
+    try await withScene(Scene.Script(projects: ["many": members])) { scene in
       let (answer, _) = try await waiting(scene, "30", "many") { task in
         for run in task.runs { try await scene.move(run.id.description, to: .succeeded, exitCode: 0) }
       }
@@ -82,7 +82,7 @@ import Testing
 
   @Test func outputThatNeverComesIsWaitedForOnlyShortly() async throws {
     let grace: Duration = .milliseconds(400)
-    try await withScene({ $0.outputGrace = grace }) { scene in
+    try await withScene(Scene.Script(outputGrace: grace)) { scene in
       let (answer, time) = try await waiting(scene, "30") { task in
         try await scene.move(task.runs[0].id.description, to: .succeeded, exitCode: 0, outputBytes: 5)
       }
@@ -125,6 +125,17 @@ import Testing
       let answer = try await scene.send("POST", "/v1/producer/web1/task?wait=\(wait)", #"{"taskname":"t"}"#)
       #expect(answer.status == 400 && answer.code == "bad_field")
       #expect(try await scene.json("/v1/tasks")["items"] == [])
+    }
+  }
+
+  @Test func aDashboardThatStopsAnswersWhoeverWaits() async throws {
+    try await withScene { scene in
+      let (answer, time) = try await waiting(scene, "600") { _ in
+        #expect(await eventually { scene.watch.count == 1 })
+        scene.script.withLock { $0.standing = .draining }
+      }
+      #expect(answer.status == 202 && time < .seconds(60))
+      #expect(try answer.json()["auuid"]?.asString?.hasPrefix("web1-") == true)
     }
   }
 

@@ -27,7 +27,8 @@ import Testing
         let agents = (0..<7).filter { _ in Bool.random() }
         guard !agents.isEmpty else { continue }
         var task = FreshTask(
-          id: id, auuid: "x-\(id)", target: project ?? "x", kind: .project, spec: TaskSpec(taskname: "t"), origin: .http, createdAt: 0,
+          id: id, auuid: "x-\(id)", target: project ?? "x", kind: .project, spec: TaskSpec(taskname: "t"), origin: .http,
+          createdAt: 0,
           startBefore: nil, runs: agents.map { FreshRun(id: RunID(agent: AgentID("a\($0)"), task: id), project: project) })
         for index in task.runs.indices { task.runs[index].state = states[Int.random(in: 0..<states.count)] }
         try task.insert(into: db)
@@ -111,7 +112,8 @@ import Testing
         }
       }
       for (since, until, expected) in [
-        (nil, nil, times), (1000, nil, Array(times[1...])), (nil, 1000, [999]), (1000, 1001, [1000]), (Int64.min, Int64.max, Array(times[..<3])),
+        (nil, nil, times), (1000, nil, Array(times[1...])), (nil, 1000, [999]), (1000, 1001, [1000]),
+        (Int64.min, Int64.max, Array(times[..<3])),
       ] as [(Int64?, Int64?, [Int64])] {
         let rows = try await found(since: since, until: until)
         #expect(rows == expected)
