@@ -59,7 +59,8 @@ private func check(_ request: Request, _ limits: ServerLimits, _ router: Router)
   if case .handler(_, let parameters) = router.match(request.head), request.path.first == "p" {
     precondition(!parameters["name"].isEmpty)
   }
-  return "\(request.method) \(request.path) \(request.query.names) \(request.host) \(request.headers.map(\.value)) \(request.body)"
+  return
+    "\(request.method) \(request.path) \(request.query.names) \(request.host) \(request.headers.map(\.value)) \(request.body)"
 }
 
 private let limits: ServerLimits = {

@@ -11,17 +11,11 @@ public final class BodyWriter: Sendable {
     case wrongLength
   }
 
-  enum Framing: Sendable {
-    case chunked
-    case sized(Int)
-    case untilClose
-  }
-
   private let channel: StreamChannel
-  private let framing: Framing
+  private let framing: BodyFraming
   private let written = Mutex(0)
 
-  init(_ channel: StreamChannel, framing: Framing) {
+  init(_ channel: StreamChannel, framing: BodyFraming) {
     self.channel = channel
     self.framing = framing
   }
@@ -62,7 +56,7 @@ public final class BodyWriter: Sendable {
   func finish() throws {
     switch framing {
     case .chunked: channel.end(.complete, last: Array("0\r\n\r\n".utf8))
-    case .untilClose: channel.end(.complete)
+    case .none, .untilClose: channel.end(.complete)
     case .sized(let length):
       guard written.withLock({ $0 }) == length else { throw Failure.wrongLength }
       channel.end(.complete)

@@ -65,7 +65,7 @@ extension EventLoop {
   /// Appends the answer's head, and its body if it is there already, to the outbox.
   func send(_ response: Response, channel: StreamChannel?, on connection: Connection) {
     if isDraining || ResponseEncoder.asksToClose(response) { connection.keepAlive = false }
-    let framing = self.framing(of: response, on: connection)
+    let framing = BodyFraming(of: response, isHTTP10: connection.isHTTP10)
     if case .untilClose = framing, !connection.isHead { connection.keepAlive = false }
     ResponseEncoder.appendHead(
       response, framing: framing, keepAlive: connection.keepAlive, isHTTP10: connection.isHTTP10, date: date.line, to: outbox)
@@ -85,16 +85,6 @@ extension EventLoop {
       }
     }
     endExchange(connection)
-  }
-
-  private func framing(of response: Response, on connection: Connection) -> BodyFraming {
-    guard response.allowsBody else { return .none }
-    switch response.body {
-    case .empty: return .sized(0)
-    case .bytes(let bytes): return .sized(bytes.count)
-    case .stream(let length?, _): return .sized(length)
-    case .stream(nil, _): return connection.isHTTP10 ? .untilClose : .chunked
-    }
   }
 
   func endExchange(_ connection: Connection) {

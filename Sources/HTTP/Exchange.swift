@@ -15,9 +15,8 @@ struct Exchange: Sendable {
 
   /// The channel of a streamed body and the function that writes it; nil where this answer streams nothing.
   func stream(of response: Response) -> (channel: StreamChannel, run: @Sendable () async -> Void)? {
-    guard case .stream(let length, let body) = response.body, response.allowsBody, request.method != .head else { return nil }
-    let framing: BodyWriter.Framing =
-      if let length { .sized(length) } else if request.head.layout.isHTTP10 { .untilClose } else { .chunked }
+    guard case .stream(_, let body) = response.body, response.allowsBody, request.method != .head else { return nil }
+    let framing = BodyFraming(of: response, isHTTP10: request.head.layout.isHTTP10)
     let (mailbox, ticket) = (mailbox, ticket)
     let channel = StreamChannel(highWater: shared.limits.streamHighWater) { channel in
       mailbox.post(.stream(ticket, channel))
@@ -27,7 +26,7 @@ struct Exchange: Sendable {
   }
 
   private func write(
-    _ body: @Sendable (BodyWriter) async throws -> Void, to channel: StreamChannel, framing: BodyWriter.Framing,
+    _ body: @Sendable (BodyWriter) async throws -> Void, to channel: StreamChannel, framing: BodyFraming,
     endsOnDrain: Bool
   ) async {
     let writer = BodyWriter(channel, framing: framing)

@@ -35,7 +35,7 @@ extension Request {
     _ method: HTTPRequest.Method, _ target: String, headers: HTTPFields = [:], body: [UInt8] = []
   ) throws(HTTPFault) {
     var text = "\(method.rawValue) \(target) HTTP/1.1\r\n"
-    if headers[.init("Host") ?? .accept] == nil { text += "Host: localhost\r\n" }
+    if !headers.contains(where: { $0.name.canonicalName == "host" }) { text += "Host: localhost\r\n" }
     for field in headers { text += "\(field.name.rawName): \(field.value)\r\n" }
     text += "\r\n"
     var parser = HeadParser(limits: ServerLimits())

@@ -2,15 +2,6 @@
 
 import HTTPTypes
 
-enum BodyFraming {
-  /// No body and no length: 1xx, 204, 304.
-  case none
-  case sized(Int)
-  case chunked
-  /// HTTP/1.0 without a length: the end of the connection is the end of the body.
-  case untilClose
-}
-
 enum ResponseEncoder {
   /// - Parameters:
   ///   - keepAlive: whether the connection stays open; a field says so where the version would assume otherwise.
