@@ -51,7 +51,9 @@ final class Scene: Sendable {
       standing: { box.scene().script.withLock { $0.standing } }, health: { box.scene().script.withLock { $0.health } },
       outputGrace: script.withLock { $0.outputGrace },
       failed: { error, target in box.scene().script.withLock { $0.failures.append("\(target): \(error)") } })
-    server = try Server(port: 0, loops: 1, router: API(services).router())
+    var limits = ServerLimits()
+    limits.halfClosedGrace = .milliseconds(50)
+    server = try Server(port: 0, limits: limits, loops: 1, router: API(services).router())
     box.value.withLock { $0 = self }
   }
 
