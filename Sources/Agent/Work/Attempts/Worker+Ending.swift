@@ -25,6 +25,8 @@ extension Worker {
         attempt.shortSegments = message.segments
         attempt.feed = nil
         feeds[attempt.id] = nil
+      } else {
+        feedIsReady(attempt)
       }
       end(attempt, VerdictMaking.verdict(exit, hashes: KeptHashes.of(output, message.segments)))
       return

@@ -62,7 +62,8 @@ extension Worker {
       if attempt.ending?.untaken == true, attempt.spec == nil { attempt.isResultDone = true }
       if attempt.handOff == nil { attempt.isOutputDone = true } else { resumeOutput(attempt) }
       if !attempt.isResultDone { resultIsDue(attempt) }
-      if AttemptFlow.mayReport(attempt.knowledge) { sayEnded(attempt) }
+      // After the hello, as everything.
+      if AttemptFlow.mayReport(attempt.knowledge) { unsaid.append(attempt.id) }
       return
     }
     if attempt.handOff != nil { return judge(attempt) }

@@ -51,7 +51,8 @@ extension Worker {
   func sayEnded(_ attempt: Attempt, again: Bool = false) {
     guard let ending = attempt.ending else { return }
     if attempt.saidEnded && !again { return }
-    guard reports.count < Worker.windowEvents else {
+    // The hello comes first.
+    guard wasRegistered, reports.count < Worker.windowEvents else {
       unsaid.append(attempt.id)
       return
     }
@@ -125,7 +126,7 @@ extension Worker {
       if item.kind == .taken, attempt.stage == .waiting, !attempt.saidTaken { sayTaken(attempt) }
     }
     delayed = rest
-    while !unsaid.isEmpty, reports.count < Worker.windowEvents {
+    while wasRegistered, !unsaid.isEmpty, reports.count < Worker.windowEvents {
       if let attempt = attempts[unsaid.removeFirst()] { sayEnded(attempt) }
     }
   }
