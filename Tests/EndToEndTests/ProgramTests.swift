@@ -31,7 +31,7 @@ import Testing
         try Binaries.url("dashboard"), ["--listen", "127.0.0.1:0", "--data", stand.folder.appendingPathComponent("data").path],
         in: stand.folder, log: "second")
       _ = try await eventually("it ends") { second.isRunning ? nil : true }
-      #expect(second.process.terminationStatus == 1)
+      #expect(second.status == 1)
       #expect(second.text.contains("another dashboard") && second.text.contains("\(stand.dashboard.pid)"))
     }
   }
@@ -43,7 +43,7 @@ import Testing
     for arguments in [["--nonsense"], ["--listen", "0.0.0.0:8080"], ["--listen", "nowhere"], ["-f", "/no/such/file"]] {
       let program = try Running(try Binaries.url("dashboard"), arguments, in: folder, log: "usage")
       _ = try await eventually("it ends") { program.isRunning ? nil : true }
-      #expect(program.process.terminationStatus == 2, "\(arguments): \(program.text)")
+      #expect(program.status == 2, "\(arguments): \(program.text)")
     }
     let help = String(decoding: try await output(of: "dashboard", ["--help"]), as: UTF8.self)
     #expect(help.contains("--public") && help.contains("embedded"))

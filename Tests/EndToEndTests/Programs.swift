@@ -22,38 +22,63 @@ func eventually<T>(_ what: String, within seconds: Double = 30, _ look: () async
   throw StandFault("not within \(seconds) s: \(what)\(last.map { " (last: \($0))" } ?? "")")
 }
 
-/// A program of ours, or a server, that runs until it is ended.
-final class Running: @unchecked Sendable {  // set up in `init`, afterwards only read; Process is used from one test at a time
-  let process = Process()
+/// A program of ours, or a server, that runs until it is ended. Not Foundation's `Process`: that one notices an end by a descriptor that the
+/// program's own children inherit, so a killed dashboard would seem to run as long as its Redis does.
+final class Running: @unchecked Sendable {  // `ended` is guarded by its lock, the rest is set up in `init`
+  let pid: pid_t
   let log: URL
   let name: String
+  private let lock = NSLock()
+  private var ended: Int32?
 
-  init(_ executable: URL, _ arguments: [String], in folder: URL, log name: String, environment: [String: String] = [:]) throws {
+  init(_ executable: URL, _ arguments: [String], in folder: URL, log name: String) throws {
     self.name = name
     log = folder.appendingPathComponent("\(name).log")
-    if !FileManager.default.fileExists(atPath: log.path) { FileManager.default.createFile(atPath: log.path, contents: nil) }
-    let handle = try FileHandle(forWritingTo: log)
-    try handle.seekToEnd()
-    process.executableURL = executable
-    process.arguments = arguments
-    process.currentDirectoryURL = folder
-    process.standardInput = FileHandle.nullDevice
-    process.standardOutput = handle
-    process.standardError = handle
-    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-    try process.run()
+    var actions = posix_spawn_file_actions_t()
+    var attributes = posix_spawnattr_t()
+    posix_spawn_file_actions_init(&actions)
+    posix_spawnattr_init(&attributes)
+    defer {
+      posix_spawn_file_actions_destroy(&actions)
+      posix_spawnattr_destroy(&attributes)
+    }
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_addopen(&actions, 1, log.path, O_WRONLY | O_CREAT | O_APPEND, 0o644)
+    posix_spawn_file_actions_adddup2(&actions, 1, 2)
+    var all = sigset_t()
+    sigfillset(&all)
+    posix_spawnattr_setsigdefault(&attributes, &all)
+    var none = sigset_t()
+    sigemptyset(&none)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
+    let shell = ["/bin/sh", "-c", #"cd "$1" && shift && exec "$@""#, "sh", folder.path, executable.path]
+    var words: [UnsafeMutablePointer<CChar>?] = (shell + arguments).map { strdup($0) } + [nil]
+    defer { for word in words { free(word) } }
+    var pid: pid_t = 0
+    let code = posix_spawn(&pid, "/bin/sh", &actions, &attributes, &words, environ)
+    guard code == 0 else { throw StandFault("\(executable.path): \(String(cString: strerror(code)))") }
+    self.pid = pid
   }
 
-  var pid: pid_t { process.processIdentifier }
-  var isRunning: Bool { process.isRunning }
+  /// Its exit status once it has ended: an exit code, or the number of the signal that ended it.
+  var status: Int32? {
+    lock.lock()
+    defer { lock.unlock() }
+    if let ended { return ended }
+    var status: Int32 = 0
+    guard waitpid(pid, &status, WNOHANG) == pid else { return nil }
+    ended = status & 0x7f == 0 ? (status >> 8) & 0xff : status & 0x7f
+    return ended
+  }
+  var isRunning: Bool { status == nil }
   var text: String { (try? String(contentsOf: log, encoding: .utf8)) ?? "" }
 
-  /// Signals it and waits for its end. Returns the exit status (a signal's number where one ended it).
+  /// Signals it and waits for its end. Returns the exit status.
   @discardableResult
   func end(_ signal: Int32 = SIGTERM, within seconds: Double = 12) async throws -> Int32 {
-    if process.isRunning { kill(pid, signal) }
-    _ = try await eventually("\(name) ends on signal \(signal)", within: seconds) { process.isRunning ? nil : true }
-    return process.terminationStatus
+    if isRunning { kill(pid, signal) }
+    return try await eventually("\(name) ends on signal \(signal)", within: seconds) { self.status }
   }
 }
 

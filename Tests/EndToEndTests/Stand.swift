@@ -12,9 +12,11 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
   private static let started = Atomic()
 
   static func start(redis: String = "embedded") async throws -> Stand {
-    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("muster-e2e-\(getpid())-\(started.next())")
+    let number = started.next()
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("muster-e2e-\(getpid())-\(number)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    let port = 20_000 + Int(getpid() % 200) * 100 + Int.random(in: 0..<100)
+    // Below the range of outgoing connections, and another one for each stand and each test process.
+    let port = 20_000 + Int(getpid() % 100) * 100 + number
     let dashboard = try Stand.launch(folder, port, redis)
     let stand = Stand(folder, redis, dashboard, port)
     try await stand.ready()

@@ -16,7 +16,8 @@ final class Standing: Sendable {
 
   private struct Guarded {
     var state = State.starting
-    var waiters: [CheckedContinuation<Fence?, Never>] = []
+    var waiters: [Int: CheckedContinuation<Fence?, Never>] = [:]
+    var next = 0
   }
   private let guarded = Mutex(Guarded())
 
@@ -31,13 +32,13 @@ final class Standing: Sendable {
     let (waiters, fence) = guarded.withLock { guarded -> ([CheckedContinuation<Fence?, Never>], Fence?) in
       guard guarded.state != .draining else { return ([], nil) }
       guarded.state = next
-      let waiters = guarded.waiters
+      let waiters = Array(guarded.waiters.values)
       switch next {
       case .writing(let fence):
-        guarded.waiters = []
+        guarded.waiters = [:]
         return (waiters, fence)
       case .draining:
-        guarded.waiters = []
+        guarded.waiters = [:]
         return (waiters, nil)
       case .starting, .standby: return ([], nil)
       }
@@ -45,19 +46,29 @@ final class Standing: Sendable {
     for waiter in waiters { waiter.resume(returning: fence) }
   }
 
-  /// Waits until this dashboard writes. Nil when it is about to stop instead.
+  /// Waits until this dashboard writes. Nil when it is about to stop instead, or the task is cancelled.
   func untilWriting() async -> Fence? {
-    await withCheckedContinuation { continuation in
-      let answer: Fence?? = guarded.withLock {
-        switch $0.state {
-        case .writing(let fence): return .some(fence)
-        case .draining: return .some(nil)
-        default:
-          $0.waiters.append(continuation)
-          return nil
+    let id = guarded.withLock { guarded in
+      guarded.next += 1
+      return guarded.next
+    }
+    return await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        let answer: Fence?? = guarded.withLock {
+          switch $0.state {
+          case .writing(let fence): return .some(fence)
+          case .draining: return .some(nil)
+          case .starting, .standby:
+            // The handler may have run before this waiter was there.
+            guard !Task.isCancelled else { return .some(nil) }
+            $0.waiters[id] = continuation
+            return nil
+          }
         }
+        if let answer { continuation.resume(returning: answer) }
       }
-      if let answer { continuation.resume(returning: answer) }
+    } onCancel: {
+      guarded.withLock { $0.waiters.removeValue(forKey: id) }?.resume(returning: nil)
     }
   }
 }
