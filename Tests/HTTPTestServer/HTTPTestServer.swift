@@ -64,6 +64,7 @@ struct HTTPTestServer {
           if let argument { Unmanaged<Box>.fromOpaque(argument).takeRetainedValue().continuation.resume() }
           return nil
         }, box.toOpaque())
+      pthread_detach(thread)
     }
   }
 

@@ -129,6 +129,13 @@ final class Client {
     do { return try readToEnd().isEmpty } catch let error as ClientError where error.description.contains("reset") { return true }
   }
 
+  /// What one read of the socket gives.
+  func nextBytes() throws -> [UInt8] {
+    _ = try fill()
+    defer { buffer = [] }
+    return buffer
+  }
+
   func bytes(_ count: Int) throws -> [UInt8] {
     while buffer.count < count {
       guard try fill() else { throw ClientError(description: "the connection ended inside a body") }
