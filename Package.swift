@@ -41,12 +41,14 @@ let package = Package(
     // Tests. Servers and helper children of theirs are targets too.
     .target(name: "RedisTestSupport", dependencies: ["Redis"], path: "Tests/RedisTestSupport"),
     .executableTarget(name: "RunnerTestChild", dependencies: ["Runner"], path: "Tests/RunnerTestChild"),
-    .testTarget(name: "HTTPTests", dependencies: ["HTTP"]),
+    .executableTarget(name: "HTTPTestServer", dependencies: ["HTTP"], path: "Tests/HTTPTestServer"),
+    .testTarget(name: "HTTPTests", dependencies: ["HTTP", "HTTPTestServer"]),
     .testTarget(name: "RedisTests", dependencies: ["Redis", "RedisTestSupport"]),
     .testTarget(name: "SharedTests", dependencies: ["Shared", "RedisTestSupport", logging], exclude: ["Golden"]),
     .testTarget(name: "RunnerTests", dependencies: ["Runner", "CSpawn", "RunnerTestChild"], exclude: ["Golden"]),
     .testTarget(name: "DashboardTests", dependencies: ["Dashboard"]),
-    .testTarget(name: "EndToEndTests", dependencies: ["Dashboard"]),
+    .testTarget(name: "AgentTests", dependencies: ["Agent", "RedisTestSupport"]),
+    .testTarget(name: "EndToEndTests", dependencies: ["Dashboard", "Agent"]),
   ],
   swiftLanguageModes: [.v6]
 )
