@@ -130,7 +130,11 @@ row_live() {
   need_agent || return 0
   stand_start
   agent_start runs 4
-  words=$("$tools/latency" live "$dashboard_port" runs "$tools/stamp" "$(samples 20 100)" 100)
+  if ! words=$("$tools/latency" live "$dashboard_port" runs "$tools/stamp" "$(samples 20 100)" 100 2>"$work/live.err"); then
+    row "live output, write → reader" "$(tail -n 1 "$work/live.err")" "" "" "≤ 200 ms" "no"
+    stand_stop
+    return 0
+  fi
   stand_stop
   row "live output, write → reader, a line each ~100 ms, p50" "$(value "$words" p50) ms" "" "" "" ""
   row "live output, write → reader, a line each ~100 ms, p99" "$(value "$words" p99) ms" "" "" "≤ 200 ms" "$(met "$(value "$words" p99) <= 200")"
@@ -147,9 +151,9 @@ row_memory() {
     "$tools/burst" "$dashboard_port" runs 20 4 '{"taskname":"echo hi"}' >/dev/null
     quiet=$(samples 3 40) span=$(samples 5 30)
     sleep "$quiet"
-    before=$(processor_time "$agent_pid")
+    before=$("$tools/processor" "$agent_pid")
     sleep "$span"
-    after=$(processor_time "$agent_pid")
+    after=$("$tools/processor" "$agent_pid")
     processor=$(calculate "($after - $before) / $span / 1e7")
     connections=$(redis_connections "$agent_pid")
     read -r rss anonymous < <(memory "$agent_pid")
@@ -171,7 +175,7 @@ row_memory() {
 # ---- one run that prints 1 GB
 
 row_output() {
-  local total words bare begun took answer auuid agent_peak runner_peak=0 p runner kept state cap=33554432
+  local total words bare begun took whole answer auuid agent_peak runner_peak=0 p runner kept state cap=33554432
   need_agent || return 0
   total=$(samples 67108864 1073741824)
   bare=$("$tools/bare" pipe "$tools/stamp" "$total")
@@ -184,6 +188,10 @@ row_output() {
   auuid=$(sed 's/.*"runs":.*"auuid":"\([^"]*\)".*/\1/' <<<"$answer")
   state=
   for _ in {1..6000}; do
+    for runner in $(runners "$agent_pid"); do
+      p=$(peak "$runner" 2>/dev/null) || p=
+      runner_peak=$(awk -v a="$runner_peak" -v b="${p:-0}" 'BEGIN { print a > b ? a : b }')
+    done
     answer=$("$tools/ask" "$dashboard_port" GET "/v1/runs/$auuid" 2>/dev/null)
     state=$(sed 's/.*"state":"\([a-zA-Z]*\)".*/\1/' <<<"$answer")
     case "$state" in queued | sent | running) sleep 0.02 ;; *) break ;; esac
@@ -192,22 +200,19 @@ row_output() {
   [[ "$state" == succeeded ]] || stop "the run that prints ended $state: $answer" "$stand/agent.out"
   # The last of the kept output may be on its way when the verdict is there.
   kept=
-  for _ in {1..100}; do
+  for _ in {1..150}; do
     if kept=$("$tools/kept" "$dashboard_port" "$auuid" "$total" "$cap" 2>"$work/kept.err"); then break; fi
     kept=
-    sleep 0.1
+    sleep 0.2
   done
+  whole=$(calculate "($(date +%s%N) - $begun) / 1e9")
   agent_peak=$(peak "$agent_pid")
-  for runner in $(runners "$agent_pid"); do
-    p=$(peak "$runner")
-    runner_peak=$(awk -v a="$runner_peak" -v b="$p" 'BEGIN { print a > b ? a : b }')
-  done
   stand_stop
   row "one run prints $((total >> 20)) MiB, until its verdict" "$took s" "$(value "$bare" seconds) s read from a pipe in C" "$(times "$took" "$(value "$bare" seconds)")" "" ""
   row "  the agent's peak, resident" "$agent_peak MiB" "" "" "≤ 32 MiB" "$(met "$agent_peak <= 32")"
   row "  its runner's peak, resident" "$runner_peak MiB" "" "" "" ""
   if [[ -n "$kept" ]]; then
-    row "  kept within the cap, compared byte for byte" "$(number "$(value "$kept" kept)") B" "" "" "all" "yes"
+    row "  kept within the cap, compared byte for byte" "$(number "$(value "$kept" kept)") B, after $whole s" "" "" "all" "yes"
   else
     row "  kept within the cap, compared byte for byte" "$(tail -n 1 "$work/kept.err")" "" "" "all" "no"
   fi

@@ -104,8 +104,6 @@ memory() { awk '/^Rss:/ { r = $2 } /^Anonymous:/ { a = $2 } END { printf "%.1f %
 # peak_from_now PID begins; peak PID: the most resident since then, MiB.
 peak_from_now() { echo 5 >"/proc/$1/clear_refs"; }
 peak() { awk '/^VmHWM:/ { printf "%.1f\n", $2 / 1024 }' "/proc/$1/status"; }
-# Nanoseconds on a core so far, all threads.
-processor_time() { cat "/proc/$1"/task/*/schedstat 2>/dev/null | awk '{ s += $1 } END { printf "%.0f\n", s }'; }
 # Its open connections to Redis.
 redis_connections() {
   local hex inode count=0
@@ -115,5 +113,5 @@ redis_connections() {
   done
   echo "$count"
 }
-# Children of a process that serve as runners.
-runners() { local p; for p in $(cat "/proc/$1"/task/*/children 2>/dev/null); do echo "$p"; done; }
+# The agent's children: its runners.
+runners() { cat "/proc/$1"/task/*/children 2>/dev/null | tr ' ' '\n' | sed '/^$/d'; }
