@@ -92,8 +92,10 @@ actor Worker {
   var stall = Duration.seconds(5)
   /// Ends that wait for room in the window.
   var unsaid: [AttemptID] = []
-  /// What to say of an attempt unless it has moved on by then.
-  var delayed: [(at: MonotonicTime, id: AttemptID, kind: ReportEvent.Kind)] = []
+  /// Waiting, and not said to be taken yet; started, and not said to be running yet.
+  var takenLater = DelayLine(.milliseconds(100))
+  /// A run that ends sooner is told in one message.
+  var runningLater = DelayLine(.milliseconds(20))
   var feeds: [AttemptID: OutputFeed] = [:]
   var results: Set<AttemptID> = []
   var settledNow: [AttemptID] = []

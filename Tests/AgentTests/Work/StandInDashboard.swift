@@ -86,7 +86,7 @@ actor StandInDashboard {
   /// Reads both streams once.
   func collect() async throws {
     for (entry, message) in try await read(Keys.verdicts(shard)) {
-      let batch = try ReportBatch(bytes: message)
+      guard let batch = try? ReportBatch(bytes: message) else { continue }
       batches.append(batch)
       if case .apply(let skip) = reports.judge(
         incarnation: batch.from.incarnation, first: batch.first, count: batch.events.count, oldest: batch.oldest)
@@ -103,7 +103,7 @@ actor StandInDashboard {
       if acknowledges { _ = try await connection.send(RedisCommand("XDEL", Keys.verdicts(shard), entry)) }
     }
     for (entry, message) in try await read(Keys.output(shard)) {
-      let frame = try OutputFrame(bytes: message)
+      guard let frame = try? OutputFrame(bytes: message) else { continue }
       if case .apply = output.judge(incarnation: frame.from.incarnation, first: frame.sequence, count: 1, oldest: frame.oldest) {
         var rest = frame.bytes[...]
         for slice in frame.slices {
@@ -181,6 +181,9 @@ struct Surroundings {
     redis = try await RedisServerProcess.start(arguments)
     disk = try AgentOnDisk(redisPort: redis.port, uuid: uuid, settings)
     dashboard = StandInDashboard(redis, agent: uuid)
+    // Without a dashboard's lease agents do not send again what seems to have been lost.
+    _ = try await dashboard.connection.connected(within: .seconds(10))
+    _ = try await dashboard.connection.send(RedisCommand("SET", Keys.dashboard, "stand-in"))
     agent = try disk.spawn(["run", "-f", disk.settingsFile])
     _ = try await dashboard.lease()
   }

@@ -14,13 +14,22 @@ struct Resolution {
   struct Fault: Error, Equatable {
     var code: Int32
     var note: String
+    /// No command at all: rejected, not failed.
+    var isUnusable = false
   }
+
+  /// Bytes of a command, as API.md bounds a `taskname`.
+  static let longest = 64 * 1024
 
   /// - Parameter search: the value of PATH that the command will see.
   static func resolve(_ spec: TaskSpec, scripts: String, search: String) throws(Fault) -> Resolution {
     let command = spec.command?.bytes ?? Array(spec.taskname.utf8)
-    guard !command.isEmpty else { throw Fault(code: EINVAL, note: "the command is empty") }
-    guard !command.contains(0) else { throw Fault(code: EINVAL, note: "the command holds a NUL byte") }
+    var fault: String?
+    if command.isEmpty { fault = "the command is empty" }
+    if spec.taskname.isEmpty { fault = "the name is empty" }
+    if command.contains(0) || spec.taskname.utf8.contains(0) { fault = "the command holds a NUL byte" }
+    if command.count > longest || spec.taskname.utf8.count > longest { fault = "the command is longer than 64 KiB" }
+    if let fault { throw Fault(code: EINVAL, note: fault, isUnusable: true) }
     guard let arguments = spec.args else {
       if let script = script(named: command, in: scripts) { return Resolution(executable: script, arguments: [script], isScript: true) }
       let shell = Array("/bin/sh".utf8)

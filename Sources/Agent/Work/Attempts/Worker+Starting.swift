@@ -26,16 +26,17 @@ extension Worker {
         order = try self.order(attempt)
       } catch {
         advanceQueue()
-        end(
-          attempt,
-          VerdictMaking.unstarted(.failed, reason: SystemNames.error(error.code), note: error.note, at: ProcessBoot.wallMilliseconds))
+        let verdict =
+          error.isUnusable
+          ? VerdictMaking.unstarted(.rejected, reason: "bad_command", note: error.note, at: ProcessBoot.wallMilliseconds)
+          : VerdictMaking.unstarted(.failed, reason: SystemNames.error(error.code), note: error.note, at: ProcessBoot.wallMilliseconds)
+        end(attempt, verdict)
         continue
       }
       guard let link = freeRunner() else { break }
       guard handOver(attempt, order, to: link) else { break }
       advanceQueue()
     }
-    if queueHead < queue.count || !delayed.isEmpty { tellBell.ring() }
   }
 
   private func advanceQueue() {

@@ -100,11 +100,14 @@ extension Worker {
       guard let attempt = attempts[id], !attempt.knowledge.confirmed else { continue }
       attempt.knowledge.confirmed = true
       switch attempt.stage {
-      case .waiting: mayStartNow.append(id)
+      case .waiting:
+        mayStartNow.append(id)
+        takenLater.append(id)
       case .ended: sayEnded(attempt)
       case .working, .ending: break
       }
     }
     queue += mayStartNow
+    if !mayStartNow.isEmpty { tellBell.ring() }
   }
 }

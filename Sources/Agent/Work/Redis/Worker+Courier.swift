@@ -6,12 +6,6 @@
 import Redis
 import Shared
 
-enum SayDelay {
-  /// A run that ends sooner is told in one message.
-  static let running = Duration.milliseconds(20)
-  static let taken = Duration.milliseconds(100)
-}
-
 extension Worker {
   private static let batchEvents = 200
   private static let batchBytes = 512 * 1024
@@ -26,11 +20,6 @@ extension Worker {
     if reports.count == 0 { progressAt = .now }
     tailBytes += event.tail.count
     reports.append(event)
-    tellBell.ring()
-  }
-
-  func sayLater(_ kind: ReportEvent.Kind, _ attempt: Attempt, after delay: Duration) {
-    delayed.append((.now + delay, attempt.id, kind))
     tellBell.ring()
   }
 
@@ -96,7 +85,7 @@ extension Worker {
 
   private func nextTelling() -> MonotonicTime {
     var next = MonotonicTime.never
-    if let first = delayed.first { next = min(next, first.at) }
+    next = min(next, takenLater.next, runningLater.next)
     guard hasLease || courier != nil else { return next }
     let now = MonotonicTime.now
     if hasLease {
@@ -111,21 +100,14 @@ extension Worker {
 
   private func sayWhatIsDue() {
     let now = MonotonicTime.now
-    // The two delays differ, so the list is only nearly in order; it is short.
-    var rest: [(at: MonotonicTime, id: AttemptID, kind: ReportEvent.Kind)] = []
-    for item in delayed {
-      guard item.at <= now else {
-        rest.append(item)
-        continue
-      }
-      guard let attempt = attempts[item.id], AttemptFlow.mayReport(attempt.knowledge) else { continue }
-      if item.kind == .running, attempt.stage == .working, !attempt.saidRunning {
-        sayRunning(attempt)
-        resultIsDue(attempt)
-      }
-      if item.kind == .taken, attempt.stage == .waiting, !attempt.saidTaken { sayTaken(attempt) }
+    while let id = takenLater.take(at: now) {
+      if let attempt = attempts[id], attempt.stage == .waiting, !attempt.saidTaken, AttemptFlow.mayReport(attempt.knowledge) { sayTaken(attempt) }
     }
-    delayed = rest
+    while let id = runningLater.take(at: now) {
+      guard let attempt = attempts[id], attempt.stage == .working, !attempt.saidRunning else { continue }
+      sayRunning(attempt)
+      resultIsDue(attempt)
+    }
     while wasRegistered, !unsaid.isEmpty, reports.count < Worker.windowEvents {
       if let attempt = attempts[unsaid.removeFirst()] { sayEnded(attempt) }
     }

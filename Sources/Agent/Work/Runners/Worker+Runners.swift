@@ -104,7 +104,8 @@ extension Worker {
   func began(_ attempt: Attempt, _ wall: Int64) {
     guard attempt.startedAt == nil else { return }
     attempt.startedAt = wall
-    sayLater(.running, attempt, after: SayDelay.running)
+    runningLater.append(attempt.id)
+    tellBell.ring()
   }
 
   /// Nothing was started by this runner.
