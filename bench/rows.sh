@@ -190,7 +190,7 @@ row_output() {
   for _ in {1..6000}; do
     for runner in $(runners "$agent_pid"); do
       p=$(peak "$runner" 2>/dev/null) || p=
-      runner_peak=$(awk -v a="$runner_peak" -v b="${p:-0}" 'BEGIN { print a > b ? a : b }')
+      runner_peak=$(awk -v a="$runner_peak" -v b="${p:-0}" 'BEGIN { print (a > b ? a : b) }')
     done
     answer=$("$tools/ask" "$dashboard_port" GET "/v1/runs/$auuid" 2>/dev/null)
     state=$(sed 's/.*"state":"\([a-zA-Z]*\)".*/\1/' <<<"$answer")
@@ -222,4 +222,79 @@ need_agent() {
   [[ -x "$programs/agent" ]] && return 0
   say "  left out: no $programs/agent"
   return 1
+}
+
+# ---- 10,000 agents, a million runs
+
+row_large() {
+  local agents tasks words broadcast answer task begun took=none simulator rss anonymous bare first_ms first_page again_ms again_page whole_ms online
+  agents=$(samples 500 10000)
+  tasks=$(samples 20 100)
+  stand_start
+  dashboard_stop
+  say "  writing $((agents * tasks)) runs of history"
+  "$tools/history" "$stand/dashboard/muster.sqlite" "$agents" "$tasks" fleet >/dev/null
+  dashboard_start
+  task=$("$tools/ask" "$dashboard_port" GET "/v1/tasks?limit=1&runs=0" 2>/dev/null | sed 's/.*"task":"\([^"]*\)".*/\1/')
+  pages "$task"
+  first_ms=$slowest first_page=$slowest_page
+  read -r rss anonymous < <(memory "$dashboard_pid")
+
+  say "  starting $agents simulated agents"
+  "$tools/agents" "$redis_port" "$agents" fleet "$root/Sources/Shared/Bus/Scripts.swift" >"$work/agents.out" 2>&1 &
+  simulator=$!
+  helpers+=("$simulator")
+  for _ in {1..1200}; do
+    kill -0 "$simulator" 2>/dev/null || stop "the simulated agents have ended" "$work/agents.out"
+    online=$("$tools/ask" "$dashboard_port" GET /v1/overview 2>/dev/null | sed 's/.*"online":\([0-9]*\).*/\1/')
+    ((online == agents)) && break
+    sleep 0.1
+  done
+  ((online == agents)) || stop "only $online of $agents simulated agents came online" "$stand/dashboard.out"
+  sleep "$(samples 1 10)"
+  pages "$task"
+  again_ms=$slowest again_page=$slowest_page
+  whole_ms=$("$tools/ask" "$dashboard_port" GET /v1/tasks 2>&1 >/dev/null)
+  whole_ms=${whole_ms#ms=}
+  bare=$("$tools/inserts" "$root/migrations" "$stand/inserts.sqlite" 512 "$seconds")
+
+  begun=$(date +%s%N)
+  answer=$("$tools/ask" "$dashboard_port" POST /v1/producer/fleet/task '{"taskname":"echo hi"}' 2>/dev/null)
+  broadcast=$(sed 's/.*"task":"\([^"]*\)".*/\1/' <<<"$answer")
+  for _ in {1..2000}; do
+    answer=$("$tools/ask" "$dashboard_port" GET "/v1/tasks?limit=1&runs=0" 2>/dev/null)
+    if grep -q "\"task\":\"$broadcast\".*\"counts\":{\"succeeded\":$agents}" <<<"$answer"; then
+      took=$(calculate "($(date +%s%N) - $begun) / 1e9")
+      break
+    fi
+    sleep 0.03
+  done
+  [[ "$took" != none ]] || stop "not all results came: $answer" "$stand/dashboard.out"
+  read -r rss anonymous < <(memory "$dashboard_pid")
+  kill "$simulator" 2>/dev/null || true
+  wait "$simulator" 2>/dev/null || true
+  helpers=()
+  stand_stop
+  answer=$(calculate "2 * $agents / $(value "$bare" rate)")
+  row "one broadcast to $(number "$agents") simulated agents, all results stored" "$took s" "$answer s the same rows twice in SQLite in C" \
+    "$(times "$took" "$answer")" "≤ 5 s" "$(met "$took <= 5")"
+  row "$(number $((agents * tasks))) runs of history: slowest page's first answer" "$first_ms ms ($first_page)" "" "" "≤ 50 ms" "$(met "$first_ms <= 50")"
+  row "  the same with all agents online" "$again_ms ms ($again_page)" "" "" "≤ 50 ms" "$(met "$again_ms <= 50")"
+  row "  GET /v1/tasks with its default of 100 tasks and 2 000 runs" "$whole_ms ms" "" "" "" ""
+  row "  dashboard then, resident; anonymous" "$rss; $anonymous MiB" "" "" "≤ 300 MiB" "$(met "$rss <= 300")"
+}
+
+# What the page and its lists ask for, once each; sets the slowest.
+pages() {
+  local path ms
+  slowest=0 slowest_page=
+  for path in / /v1/overview /v1/health /v1/projects "/v1/agents?limit=1000" "/v1/agents?state=online" /v1/agents/sim-00042 \
+    "/v1/tasks?limit=50&runs=1" "/v1/tasks?limit=1000&runs=0" "/v1/tasks?state=failed&limit=50&runs=1" "/v1/tasks/$1" \
+    "/v1/runs?limit=100" "/v1/runs?state=running&limit=8" "/v1/runs?state=failed&state=timedOut&state=lost&limit=8" "/v1/runs?uuid=sim-00042&limit=50" \
+    "/v1/runs?task=$1&limit=100" "/v1/runs?project=fleet&state=failed" "/v1/runs/sim-00042-$1" "/v1/runs/sim-00042-$1/log"; do
+    ms=$("$tools/ask" "$dashboard_port" GET "$path" 2>&1 >/dev/null) || stop "GET $path fails"
+    ms=${ms#ms=}
+    say "  ${path//"$1"/<task>}: $ms ms"
+    if [[ "$(met "$ms > $slowest")" == yes ]]; then slowest=$ms slowest_page=${path//"$1"/<task>}; fi
+  done
 }

@@ -16,6 +16,7 @@ stand_start() {
 }
 
 dashboard_start() {
+  : >"$stand/dashboard.out"
   "${clean[@]}" setsid "$programs/dashboard" serve --listen 127.0.0.1:0 --data "$stand/dashboard" >"$stand/dashboard.out" 2>&1 </dev/null &
   dashboard_pid=$!
   for _ in {1..1200}; do
