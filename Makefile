@@ -22,7 +22,7 @@ run: bootstrap ## start a dashboard and one agent here, on data in .run/; Ctrl-C
 test: ## build and run every test
 	@scripts/bootstrap --tests
 	@swift build --build-tests
-	@swift test --skip-build
+	@scripts/test
 
 build: bootstrap ## build release programs with the Swift library inside: .build/release/{dashboard,agent}
 	@swift build $(RELEASE) --product dashboard

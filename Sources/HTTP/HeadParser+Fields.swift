@@ -72,7 +72,7 @@ extension HeadParser {
       throw .badRequest("The Transfer-Encoding field is empty, or chunked is not its last and only chunked coding.")
     }
     guard count == 1, chunked == 1 else {
-      throw HTTPFault(.notImplemented, "The only transfer coding known here is chunked.")
+      throw HTTPFault(.badRequest, "The only transfer coding known here is chunked.")
     }
     layout.isChunked = true
   }

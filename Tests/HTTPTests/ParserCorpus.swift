@@ -135,12 +135,12 @@ enum ParserCorpus {
     Malformed(400, post("Transfer-Encoding\t: chunked\r\n", "0\r\n\r\n")),
     Malformed(400, post("Transfer-Encoding:\u{0B}chunked\r\n", "0\r\n\r\n")),
     Malformed(400, post("Transfer-Encoding\r\n : chunked\r\n", "0\r\n\r\n")),
-    Malformed(501, post("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n")),
-    Malformed(501, post("Transfer-Encoding: gzip\r\n", "0\r\n\r\n")),
-    Malformed(501, post("Transfer-Encoding: identity\r\n", "0\r\n\r\n")),
-    Malformed(501, post("Transfer-Encoding: xchunked\r\n", "0\r\n\r\n")),
-    Malformed(501, post("Transfer-Encoding: chunked;q=1\r\n", "0\r\n\r\n")),
-    Malformed(501, post("Transfer-Encoding: \"chunked\"\r\n", "0\r\n\r\n")),
+    Malformed(400, post("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n")),
+    Malformed(400, post("Transfer-Encoding: gzip\r\n", "0\r\n\r\n")),
+    Malformed(400, post("Transfer-Encoding: identity\r\n", "0\r\n\r\n")),
+    Malformed(400, post("Transfer-Encoding: xchunked\r\n", "0\r\n\r\n")),
+    Malformed(400, post("Transfer-Encoding: chunked;q=1\r\n", "0\r\n\r\n")),
+    Malformed(400, post("Transfer-Encoding: \"chunked\"\r\n", "0\r\n\r\n")),
     Malformed(400, "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
   ]
 
