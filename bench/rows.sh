@@ -45,7 +45,7 @@ row_http() {
 # ---- accepted tasks
 
 row_accept() {
-  local connections words bare who uuid i=0
+  local connections words bare who rate limit p99 target is_met i=0
   stand_start
   # Known by its key, seen long ago: its work waits in the store.
   redis-cli -p "$redis_port" zadd muster:agents 1 away >/dev/null
@@ -53,12 +53,20 @@ row_accept() {
   for who in away busy; do
     [[ "$who" == away || -n "$agent_pid" ]] || continue
     for connections in 1 16 64; do
-      words=$("$tools/load" "$dashboard_port" "$connections" "$seconds" POST "/v1/producer/$who/task" '{"taskname":"echo hi"}')
-      i=$((i + 1))
-      bare=$("$tools/inserts" "$root/migrations" "$stand/inserts$i.sqlite" "$connections" "$seconds")
-      row "accepted tasks, $connections connections, agent $who" "$(number "$(value "$words" rate)")/s, p99 $(value "$words" p99) ms" \
-        "$(number "$(value "$bare" rate)")/s SQLite in C, groups of $connections" "$(ratio "$(value "$words" rate)" "$(value "$bare" rate)")" \
-        "$( ((connections == 64)) && echo "≥ 20 000/s" || true)" "$( ((connections == 64)) && met "$(value "$words" rate) >= 20000" || true)"
+      # In turns, so that a disturbance meets both.
+      rate=0 limit=0 p99=0
+      for _ in 1 2; do
+        i=$((i + 1))
+        words=$("$tools/load" "$dashboard_port" "$connections" "$(calculate "$seconds / 2")" POST "/v1/producer/$who/task" '{"taskname":"echo hi"}')
+        bare=$("$tools/inserts" "$root/migrations" "$stand/inserts$i.sqlite" "$connections" "$(calculate "$seconds / 2")")
+        rate=$(calculate "$rate + $(value "$words" rate) / 2")
+        limit=$(calculate "$limit + $(value "$bare" rate) / 2")
+        p99=$(calculate "$(value "$words" p99) > $p99 ? $(value "$words" p99) : $p99")
+      done
+      target= is_met=
+      if ((connections == 64)); then target="≥ 20 000/s" is_met=$(met "$rate >= 20000"); fi
+      row "accepted tasks, agent $who, $connections at once" "$(number "$rate")/s, p99 $p99 ms" "$(number "$limit")/s SQLite in C, groups of $connections" \
+        "$(ratio "$rate" "$limit")" "$target" "$is_met"
     done
   done
   stand_stop

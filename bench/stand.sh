@@ -81,8 +81,10 @@ agent_stop() {
 dashboard_stop() {
   end_process "$dashboard_pid"
   dashboard_pid=
-  # Only one that a killed dashboard has left still answers.
-  if [[ -n "$redis_port" ]]; then timeout 5 redis-cli -p "$redis_port" shutdown nosave >/dev/null 2>&1 || true; fi
+  # Only one that a killed dashboard has left still answers; by now another's may have its port.
+  if [[ -n "$redis_port" ]] && timeout 5 redis-cli -p "$redis_port" config get dir 2>/dev/null | grep -qxF "$stand/dashboard/redis"; then
+    timeout 5 redis-cli -p "$redis_port" shutdown nosave >/dev/null 2>&1 || true
+  fi
   redis_port=
 }
 

@@ -18,7 +18,7 @@ ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (b > 0) printf "%.0f %%\n", 100 * 
 times() { awk -v a="$1" -v b="$2" 'BEGIN { if (b > 0) printf "%.1f ×\n", a / b; else print "–" }'; }
 # met EXPRESSION: yes or no, for the last column.
 met() { awk "BEGIN { print ($1) ? \"yes\" : \"no\" }"; }
-calculate() { awk "BEGIN { printf \"%.3f\\n\", $1 }"; }
+calculate() { awk "BEGIN { printf \"%.3f\\n\", ($1) }"; }
 
 heading() {
   local model commit
