@@ -104,9 +104,9 @@ import Testing
 
   // MARK: Help
 
-  private let waitForGo = "while [ ! -e ../../go ]; do sleep 0.02; done"
+  private let waitForGo = "while [ -e ../../agent.json ] && [ ! -e ../../go ]; do sleep 0.02; done"
 
-  /// Lets a command that waits for it go on. It looks from `task.path`.
+  /// Lets a command that waits for it go on. It looks from `task.path`, and waits no longer than the test.
   private func go(_ agent: AgentOnDisk) throws { try Files.writeAtomically([], to: agent.folder + "/go") }
 
   /// An agent whose one command, `job`, is running.
