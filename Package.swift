@@ -34,10 +34,10 @@ let package = Package(
     .executableTarget(name: "embed"),
     .plugin(name: "Embed", capability: .buildTool(), dependencies: ["embed"]),
     .executableTarget(
-      name: "Dashboard", dependencies: ["Shared", "HTTP", grdb, lifecycle, arguments, logging], plugins: ["Embed"]),
+      name: "Dashboard", dependencies: ["Shared", "HTTP", "Redis", grdb, lifecycle, arguments, httpTypes, logging], plugins: ["Embed"]),
     .target(name: "CSpawn"),
     .target(name: "Runner", dependencies: ["CSpawn"]),
-    .executableTarget(name: "Agent", dependencies: ["Shared", "HTTP", "Redis", "Runner", "CSpawn", arguments, crypto, logging]),
+    .executableTarget(name: "Agent", dependencies: ["Shared", "HTTP", "Redis", "Runner", "CSpawn", "CEpoll", arguments, crypto, httpTypes, logging]),
     // Tests. Servers and helper children of theirs are targets too.
     .target(name: "RedisTestSupport", dependencies: ["Redis"], path: "Tests/RedisTestSupport"),
     .executableTarget(name: "RunnerTestChild", dependencies: ["Runner"], path: "Tests/RunnerTestChild"),
@@ -46,8 +46,8 @@ let package = Package(
     .testTarget(name: "RedisTests", dependencies: ["Redis", "RedisTestSupport"]),
     .testTarget(name: "SharedTests", dependencies: ["Shared", "RedisTestSupport", logging], exclude: ["Golden"]),
     .testTarget(name: "RunnerTests", dependencies: ["Runner", "CSpawn", "RunnerTestChild"], exclude: ["Golden"]),
-    .testTarget(name: "DashboardTests", dependencies: ["Dashboard"]),
-    .testTarget(name: "AgentTests", dependencies: ["Agent", "RedisTestSupport"]),
+    .testTarget(name: "DashboardTests", dependencies: ["Dashboard", "Shared", "HTTP", grdb]),
+    .testTarget(name: "AgentTests", dependencies: ["Agent", "Shared", "Redis", "Runner", "RedisTestSupport", logging]),
     .testTarget(name: "EndToEndTests", dependencies: ["Dashboard", "Agent"]),
   ],
   swiftLanguageModes: [.v6]

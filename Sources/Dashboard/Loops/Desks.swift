@@ -33,6 +33,9 @@ struct Desk: Sendable {
   /// Open runs that have to be put to the agent: its incarnation, our process or our fence is new. Nil: still to be read from the store.
   var toAsk: Set<ULID>?
 
+  /// The sender has something to do for it, as soon as it lives.
+  var wantsSending: Bool { backlog || !compared || !marked.isEmpty || !denied.isEmpty }
+
   var room: Int { max(0, concurrency + BusLimits.windowBeyondSlots - outstanding) }
 }
 
@@ -54,8 +57,6 @@ final class Desks: Sendable {
   func agents(where predicate: (Desk) -> Bool) -> [AgentID] {
     guarded.withLock { $0.filter { predicate($0.value) }.map(\.key) }
   }
-
-  func known() -> [AgentID] { guarded.withLock { Array($0.keys) } }
 
   /// A new fence: everything is compared and asked again.
   func forget() {

@@ -106,6 +106,10 @@ struct Reconciler: Service {
       let ended = try await flow.store.write { db in try ending.map { ($0, try FlowEnds.endAlone(db, $0, now: now)) } }
       for (run, state) in ended {
         guard let state else { continue }
+        flow.desks.withDesk(run.agent) { desk in
+          desk.tombstoned.remove(run.task)
+          desk.asked[run.task] = nil
+        }
         flow.publish(run.agent, [(run.task, state)], [])
       }
     }

@@ -73,7 +73,7 @@ final class Sender: Service {
     await cancelWhenGracefulShutdown {
       await withTaskGroup(of: Void.self) { group in
         group.addTask {
-          while await pause(.seconds(1)) { self.ring(self.desks.known()) }
+          while await pause(.seconds(1)) { self.ring(self.desks.agents(where: \.wantsSending)) }
         }
         for await _ in self.bell {
           guard !Task.isCancelled else { break }

@@ -17,7 +17,7 @@ enum FlowDesks {
       }
       desks.append((AgentID(row[0]), desk))
     }
-    for agent in try FlowEnds.busyAgents(db) where !desks.contains(where: { $0.0 == agent }) { desks.append((agent, Desk())) }
-    return desks
+    let known = Set(desks.map(\.0))
+    return desks + (try FlowEnds.busyAgents(db)).subtracting(known).map { ($0, Desk()) }
   }
 }

@@ -23,7 +23,9 @@ public enum AgentBus {
   }
 
   public static func leaseReply(_ value: RedisValue) -> LeaseReply {
-    guard let parts = value.array, parts.count == 2, let word = parts[0].string, let rest = parts[1].bytes else { return .unreadable }
+    guard let parts = value.array, parts.count == 2, let word = parts[0].string, let rest = parts[1].bytes else {
+      return .unreadable
+    }
     switch word {
     case "ok": return .taken(previous: String(decoding: rest, as: UTF8.self))
     case "held": return .held(rest)
@@ -42,8 +44,12 @@ public enum AgentBus {
 
   public static func lease(_ agent: AgentID) -> RedisCommand { RedisCommand("GET", Keys.lease(agent)) }
   public static func info(_ agent: AgentID, _ hello: [UInt8]) -> RedisCommand { RedisCommand("SET", Keys.info(agent), hello) }
-  public static func join(_ agent: AgentID, project: String) -> RedisCommand { RedisCommand("SADD", Keys.project(project), agent.text) }
-  public static func leave(_ agent: AgentID, project: String) -> RedisCommand { RedisCommand("SREM", Keys.project(project), agent.text) }
+  public static func join(_ agent: AgentID, project: String) -> RedisCommand {
+    RedisCommand("SADD", Keys.project(project), agent.text)
+  }
+  public static func leave(_ agent: AgentID, project: String) -> RedisCommand {
+    RedisCommand("SREM", Keys.project(project), agent.text)
+  }
   /// Says that the agent is there. Answers Redis's clock, milliseconds since 1970.
   public static func presence(_ agent: AgentID) -> RedisCommand { Scripts.presence.call(keys: [Keys.agents], [agent.text]) }
   /// What kind of value an agent's plain key is: a set would be a project's.
@@ -66,10 +72,16 @@ public enum AgentBus {
   }
 
   /// Waits for a control message; for `RedisConnection.blocking`.
-  public static func awaitControl(_ agent: AgentID, seconds: Double) -> RedisCommand { RedisCommand("BLPOP", Keys.control(agent), seconds) }
-  public static func moreControl(_ agent: AgentID, limit: Int) -> RedisCommand { RedisCommand("LPOP", Keys.control(agent), limit) }
+  public static func awaitControl(_ agent: AgentID, seconds: Double) -> RedisCommand {
+    RedisCommand("BLPOP", Keys.control(agent), seconds)
+  }
+  public static func moreControl(_ agent: AgentID, limit: Int) -> RedisCommand {
+    RedisCommand("LPOP", Keys.control(agent), limit)
+  }
 
-  public static func confirm(_ agent: AgentID, _ address: AgentAddress, _ position: JournalPosition, _ ids: [AttemptID]) -> RedisCommand {
+  public static func confirm(_ agent: AgentID, _ address: AgentAddress, _ position: JournalPosition, _ ids: [AttemptID])
+    -> RedisCommand
+  {
     Scripts.confirm.call(
       keys: [Keys.lease(agent), Keys.fenced(agent), Keys.inbox(agent), Keys.journal(agent)],
       [address.description, position.journal.description, position.count, position.nonce.description]
@@ -134,7 +146,8 @@ public enum AgentBus {
     var command = Scripts.result.call(
       keys: [Keys.result(key)],
       [
-        BusLimits.resultSeconds, result.task.description, "uuid", result.agent.text, "taskname", result.taskname, "log", result.log,
+        BusLimits.resultSeconds, result.task.description, "uuid", result.agent.text, "taskname", result.taskname, "log",
+        result.log,
         "state", result.state.rawValue,
       ])
     if let exit = result.exit {

@@ -24,13 +24,12 @@ public enum Keys {
 
   // Everybody's.
   public static let agents = "muster:agents"
-  public static let config = "muster:config"
   public static let dashboard = "muster:dashboard"
   public static let fenceOfAll = "muster:fence"
   public static func verdicts(_ shard: Int) -> String { "muster:verdicts:\(shard)" }
   public static func output(_ shard: Int) -> String { "muster:output:\(shard)" }
 
-  /// Number of shards where `muster:config` does not say otherwise.
+  /// Streams of each kind; the same number in every program of this protocol version (docs/decisions/0007).
   public static let shards = 4
   /// An agent always uses one shard: FNV-1a of its name, modulo the number of shards.
   public static func shard(_ agent: AgentID, of shards: Int = Keys.shards) -> Int {
