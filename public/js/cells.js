@@ -41,7 +41,7 @@ export class Cells {
       event.preventDefault();
     });
     this.#watcher = new ResizeObserver(() => this.draw());
-    this.#watcher.observe(canvas);
+    this.#watcher.observe(document.getElementById("main"));
   }
 
   destroy() { this.#watcher.disconnect(); }
@@ -74,12 +74,15 @@ export class Cells {
   }
 
   draw() {
-    const { canvas } = this, size = this.#size, width = canvas.clientWidth;
-    if (!width) return;
-    this.#columns = Math.max(1, Math.floor(width / size));
+    const { canvas } = this, size = this.#size, room = canvas.parentElement?.parentElement?.clientWidth;
+    if (!room) return;
+    // About four times as wide as high, so that small projects stand beside each other.
+    this.#columns = Math.max(1, Math.min(Math.floor(room / size), Math.max(8, Math.ceil(Math.sqrt(this.#agents.length * 4)))));
+    const width = this.#columns * size;
     const rows = Math.ceil(this.#agents.length / this.#columns), scale = devicePixelRatio || 1;
     const height = Math.max(1, rows) * size;
     if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
+      canvas.style.width = `${width}px`;
       canvas.style.height = `${height}px`;
       canvas.width = Math.round(width * scale);
       canvas.height = Math.round(height * scale);

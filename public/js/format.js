@@ -50,9 +50,8 @@ const hidden = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f
 /** Makes control and direction characters visible: a name must not be able to look like another one. Tabs and line ends stay. */
 export function visible(text) {
   return text.replace(hidden, c => {
-    const code = c.charCodeAt(0);
-    if (code < 0x20) return String.fromCharCode(0x2400 + code);
-    return code === 0x7f ? "␡" : `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
+    const hex = c.charCodeAt(0).toString(16).toUpperCase();
+    return hex.length > 2 ? `⟨U+${hex}⟩` : `⟨${hex.padStart(2, "0")}⟩`;
   });
 }
 /** On one line. */

@@ -71,14 +71,15 @@ export class LogBuffer {
     const reader = this.#reader, base = this.length;
     let start = this.#starts.values[this.#starts.length - 1];
     for (let i = 0; i < bytes.length; i += 1) {
-      const byte = bytes[i];
-      if (byte === 0x1b || !reader.isInText) reader.take(byte);
+      const byte = bytes[i], wasInText = reader.isInText;
+      if (byte !== 10 && base + i - start >= longestRow && (byte & 0xc0) !== 0x80 && wasInText) {
+        start = base + i;
+        this.#begin(start, false);
+      }
+      if (byte === 0x1b || !wasInText) reader.take(byte);
       if (byte === 10) {
         start = base + i + 1;
         this.#begin(start, true);
-      } else if (base + i - start >= longestRow && (byte & 0xc0) !== 0x80 && reader.isInText) {
-        start = base + i;
-        this.#begin(start, false);
       }
     }
   }

@@ -12,7 +12,7 @@ const flags = [[BOLD, "bold"], [DIM, "dim"], [ITALIC, "italic"], [UNDERLINE, "un
 
 export class LogView {
   following = true;
-  #buffer; #lineLink; #elements = new Map(); #frame = 0; #lastTop = 0; #seenRows = 0; #wrap = false; #dark = false; #columns = 80;
+  #buffer; #lineLink; #elements = new Map(); #frame = 0; #lastTop = 0; #lastHeight = 0; #seenRows = 0; #wrap = false; #dark = false; #columns = 80;
   #marked = 0; #hits = []; #hit = -1; #words = ""; #searching = 0; #watcher; #retheme;
 
   /** `lineLink(number)`: a line's address. */
@@ -62,6 +62,7 @@ export class LogView {
   toLine(line) {
     const row = this.#buffer.rowOfLine(line);
     if (row < 0) return false;
+    this.#draw();
     this.#marked = line;
     this.following = false;
     this.#toRow(row, 0.4);
@@ -115,15 +116,17 @@ export class LogView {
   #end() {
     this.scroller.scrollTop = this.#most();
     this.#lastTop = this.scroller.scrollTop;
+    this.#lastHeight = this.scroller.clientHeight;
   }
   #isAtEnd() { return this.#most() - this.scroller.scrollTop < rowHeight * 1.5; }
 
   #scrolled() {
-    const top = this.scroller.scrollTop;
-    // Growth moves the end away without the reader's doing: only going up stops the following.
+    const { scrollTop, clientHeight } = this.scroller;
+    // Growth and a window of another size move the end without the reader's doing: only going up stops the following.
     if (this.#isAtEnd()) this.following = true;
-    else if (top < this.#lastTop - 1) this.following = false;
-    this.#lastTop = top;
+    else if (scrollTop < this.#lastTop - 1 && clientHeight === this.#lastHeight) this.following = false;
+    this.#lastTop = scrollTop;
+    this.#lastHeight = clientHeight;
     this.#redraw();
   }
 

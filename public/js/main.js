@@ -51,7 +51,7 @@ async function show(route, place) {
     }
   } catch (error) {
     if (signal.aborted) return;
-    fill(main, problem(error, () => show(route, place)));
+    main.replaceChildren(fill(root, problem(error, () => show(route, place))));
   }
 }
 

@@ -77,7 +77,7 @@ function update(row, agent) {
   fill(row.querySelector(".c-projects"), agent.projects.map(name => h("a", { href: link(["agents"], { project: name }) }, name)));
   const ill = agent.online && agent.health && agent.health !== "healthy";
   const about = row.querySelector(".c-hostname");
-  fill(about, ill ? mark("unknown", visible(agent.health)) : visible([agent.hostname, agent.address].filter(Boolean).join("  ")));
+  fill(about, ill ? mark("unknown", visible(agent.health)) : [agent.hostname, agent.address].filter(Boolean).map(one => [h("bdi", null, visible(one)), "  "]));
   about.title = about.textContent;
   setText(row.querySelector(".c-busy"), agent.online ? `${agent.running ?? 0}/${agent.concurrency ?? "?"}${agent.waiting ? ` +${agent.waiting}` : ""} busy` : "");
   setText(row.querySelector(".c-load"), agent.load1 != null ? `load ${agent.load1.toFixed(2)}` : "");

@@ -177,7 +177,7 @@ export function view(root, route, signal) {
     if (first === target) open(false);
   }
 
-  on("agents", show, signal);
+  on("agents", () => { show(); if (document.activeElement === target && !box.hidden && choice < 0) complete(); }, signal);
   needAgents(signal);
   show();
   if (given("target") || given("command")) keep({});

@@ -36,8 +36,8 @@ export function view(root, route, signal) {
     const shown = command(task);
     fill(head,
       heading(h("code.wide", { title: shown }, shown)),
-      h("p.about", null, "on ", h("a", { href: link(["agents"], { project: task.target }) }, task.target), ", ", time(task.createdAt),
-        origin(task) ? `, ${origin(task)}` : null, ", ", h("code.id", { title: "The task's auuid" }, task.auuid),
+      h("p.about", null, h("span", null, "on ", h("a", { href: link(["agents"], { project: task.target }) }, task.target)), h("span", null, "posted ", time(task.createdAt)),
+        h("span", null, origin(task)), h("code.id", { title: "The task's auuid" }, task.auuid),
         h("span.spring"), h("a.button.small", { href: link(["new"], { target: task.target, command: task.args ? null : task.taskname }) }, "Again…")),
       task.taskname.includes("\n") ? copyable(visible(task.taskname)) : null);
     document.title = `${shown.slice(0, 60)} · Muster`;
