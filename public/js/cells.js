@@ -76,8 +76,9 @@ export class Cells {
   draw() {
     const { canvas } = this, size = this.#size, room = canvas.parentElement?.parentElement?.clientWidth;
     if (!room) return;
-    // About four times as wide as high, so that small projects stand beside each other.
-    this.#columns = Math.max(1, Math.min(Math.floor(room / size), Math.max(8, Math.ceil(Math.sqrt(this.#agents.length * 4)))));
+    // Wider than high, so that small projects stand beside each other.
+    const { length } = this.#agents, wish = Math.max(8, Math.ceil(Math.sqrt(length * (length > 200 ? 14 : 4))));
+    this.#columns = Math.max(1, Math.min(Math.floor(room / size), wish));
     const width = this.#columns * size;
     const rows = Math.ceil(this.#agents.length / this.#columns), scale = devicePixelRatio || 1;
     const height = Math.max(1, rows) * size;

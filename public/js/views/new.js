@@ -168,7 +168,7 @@ export function view(root, route, signal) {
     let first = null;
     for (const one of error.all?.length ? error.all : [error]) {
       const name = (one.field && one.field !== "uuid" && one.field !== "project" ? one.field : null) ?? names[one.code];
-      const input = name ? fault(name, visible([one.message, one.hint].filter(Boolean).join(". "))) : null;
+      const input = name ? fault(name, visible([one.message, one.hint].filter(Boolean).join("; "))) : null;
       if (fields.has(name)) folded.open = true;
       if (input) first ??= input; else rest.push(one);
     }

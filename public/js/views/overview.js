@@ -103,7 +103,8 @@ function showFleet(fleet, cells, tip) {
     return box;
   }, (box, [name, members]) => {
     const there = members.filter(one => one.online).length;
-    setText(box.querySelector(".muted"), there === members.length ? count(there, "host") : `${number(there)} of ${count(members.length, "host")} online`);
+    const away = members.length - there;
+    fill(box.querySelector(".muted"), count(members.length, "host"), away ? [", ", mark("offline", `${number(away)} offline`)] : null);
     let tiles = box.querySelector(".tiles");
     if (small) {
       box.querySelector("canvas")?.remove();

@@ -1,6 +1,6 @@
 // One task: what was asked, a strip that fills as verdicts come, runs that ended alike as groups, and every run.
 import { get, query, sample } from "../api.js";
-import { h, fill, keyed, paced, say } from "../dom.js";
+import { h, fill, keyed, paced, say, setText } from "../dom.js";
 import { command, count, number, visible } from "../format.js";
 import { on } from "../store.js";
 import { copyable, ending, heading, origin, pagedList, problem, runRow, strip, time, empty } from "../parts.js";
@@ -11,8 +11,8 @@ import { pieces } from "../ansi.js";
 export function view(root, route, signal) {
   const name = route.path[1];
   const state = route.query.getAll("state");
-  const head = h("div"), bar = h("div"), wrong = h("div"), groups = h("ol.groups"), below = h("div");
-  root.append(head, wrong, bar, groups, below);
+  const head = h("div"), bar = h("div"), wrong = h("div"), partly = h("p.muted"), groups = h("ol.groups"), below = h("div");
+  root.append(head, wrong, bar, partly, groups, below);
   let task = null, list = null;
 
   const load = paced(1200, async () => {
@@ -61,6 +61,8 @@ export function view(root, route, signal) {
     }
     const sorted = [...found].sort(([, a], [, b]) => order.indexOf(a[0].state) - order.indexOf(b[0].state) || b.length - a.length);
     groups.hidden = task.runs.length < 2 || sorted.length > 50;
+    const total = Object.values(task.counts).reduce((sum, one) => sum + one, 0);
+    setText(partly, total > task.runs.length ? `Groups of the first ${number(task.runs.length)} of ${count(total, "run")}:` : "");
     if (!groups.hidden) keyed(groups, sorted, ([key]) => key, makeGroup, updateGroup);
   }
 
