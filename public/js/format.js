@@ -61,6 +61,3 @@ export const oneLine = text => visible(text).replace(/\s*\n\s*/g, " ⏎ ").repla
 export const command = task => oneLine(task.args ? [task.taskname, ...task.args].map(quoteLight).join(" ") : task.taskname);
 const quoteLight = word => (/^[\w@%+=:,./-]+$/.test(word) ? word : shellQuote(word));
 export const shellQuote = text => `'${text.replaceAll("'", "'\\''")}'`;
-
-/** The last characters of a ULID tell tasks of one day apart; its beginning is the same for all of them. */
-export const shortId = id => `…${id.slice(-6)}`;

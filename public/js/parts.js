@@ -1,6 +1,6 @@
 // Pieces that several views are made of: times that go on, errors where they happen, rows of runs, a strip of counts, lists in pages.
 import { h, fill, setText, keyed } from "./dom.js";
-import { ago, exact, duration, count, number, command, oneLine, visible } from "./format.js";
+import { ago, exact, duration, count, number, command, visible } from "./format.js";
 import { order, states, mark, remark, icon, tone, word, isOpen } from "./states.js";
 import { link } from "./router.js";
 
@@ -51,6 +51,16 @@ export function copyable(text, label = "Copy") {
   }, label);
   const code = h("code", null, text);
   return h("div.copy", null, h("pre", { tabindex: "0" }, code), button);
+}
+
+/** For a fleet without a host: the line to paste. */
+export function firstAgent() {
+  const redis = `{"redis":{"addr":"127.0.0.1","port":6379},"tags":"web"}`;
+  return empty("No agent has come yet",
+    h("p", null, "Start one on each host. It appears here within a second of its start."),
+    copyable(`echo '${redis}' > agent.json && agent start -f agent.json`),
+    h("p.muted", null, "The port is that of the dashboard's Redis: its own one stands in the file ", h("code", null, "redis/port"),
+      " of the data folder. ", h("code", null, "tags"), " names the host's projects."));
 }
 
 export const heading = (title, ...more) => h("div.heading", null, h("h1", null, title), more);
@@ -128,10 +138,8 @@ export function taskMark(counts) {
   return mark(present[0] ?? "queued", `${number(counts[present[0]] ?? 0)} of ${number(total)} ${word(present[0] ?? "queued")}`);
 }
 
-export const taskLine = task => command(task);
 export const origin = task => ({ plain: "by redis-cli", queue: "from a queue", cron: "by cron" })[task.origin] ?? null;
 export const host = uuid => h("a", { href: link(["agents", uuid]) }, uuid);
-export { oneLine };
 
 // MARK: lists in pages
 
@@ -205,8 +213,6 @@ export function pagedList({ load, key, row, none, name, signal }) {
         if (!signal.aborted) fail(error);
       }
     },
-    /** Changes what is known of some rows in place. */
-    patch(change) { for (const item of items) change(item); show(); },
   };
   return api;
 }

@@ -71,7 +71,7 @@ function theme() {
     const words = dark ? "Light theme" : "Dark theme";
     button.setAttribute("aria-label", words);
     button.title = words;
-    setText(button, dark ? "☀" : "☾");
+    setText(button, dark ? "☀\uFE0E" : "☾");
     dispatchEvent(new Event("themechange"));
   };
   button.addEventListener("click", () => {
@@ -116,7 +116,7 @@ export function here(route) {
   const field = document.getElementById("search-input");
   if (document.activeElement !== field) field.value = name === "search" ? route.query.get("q") ?? "" : "";
   for (const element of document.querySelectorAll("#counters a")) {
-    element.toggleAttribute("aria-current", element.getAttribute("href") === location.hash);
+    if (element.getAttribute("href") === location.hash) element.setAttribute("aria-current", "page"); else element.removeAttribute("aria-current");
   }
 }
 

@@ -21,9 +21,9 @@ const solid = new Set(["play", "stop"]);
 /** In the order of a strip: good news first, then what went wrong, then what is still open. */
 export const states = {
   succeeded: { shape: "check", tone: "succeeded", means: "exit code 0" },
-  failed: { shape: "cross", tone: "failed", means: "an exit code other than 0, a signal, or it could not be started", bad: true },
-  timedOut: { word: "timed out", shape: "clock", tone: "failed", means: "ended at its time limit", bad: true },
-  lost: { shape: "question", tone: "failed", means: "its agent cannot know what became of it", bad: true },
+  failed: { shape: "cross", tone: "failed", means: "an exit code other than 0, a signal, or it could not be started" },
+  timedOut: { word: "timed out", shape: "clock", tone: "failed", means: "ended at its time limit" },
+  lost: { shape: "question", tone: "failed", means: "its agent cannot know what became of it" },
   killed: { shape: "stop", tone: "cancelled", means: "ended because somebody asked" },
   cancelled: { shape: "bar", tone: "cancelled", means: "ended before it was started" },
   expired: { shape: "hourglass", tone: "cancelled", means: "never started in time" },
@@ -42,7 +42,6 @@ const presence = {
 const look = state => states[state] ?? presence[state] ?? { shape: "question", tone: "unknown" };
 export const word = state => look(state).word ?? state;
 export const isOpen = state => look(state).open === true;
-export const isBad = state => look(state).bad === true;
 export const tone = state => look(state).tone;
 
 export function icon(state) {

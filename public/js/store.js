@@ -107,7 +107,7 @@ async function loadHealth() {
 
 // MARK: hosts
 
-let wanted = 0, loading = null, loaded = 0;
+let wanted = 0, loading = null, loaded = 0, changes = 0;
 /** Keeps `agents` filled and fresh until `signal` is aborted. */
 export function needAgents(signal) {
   wanted += 1;
@@ -125,10 +125,14 @@ function loadAgents() {
     const found = new Set();
     try {
       await pages("/v1/agents", {}, items => {
-        for (const agent of items) { agents.set(agent.uuid, agent); found.add(agent.uuid); }
+        for (const agent of items) {
+          if (!agents.has(agent.uuid)) changes += 1;
+          agents.set(agent.uuid, agent);
+          found.add(agent.uuid);
+        }
         if (!shared.complete) tell("agents");
       });
-      for (const uuid of agents.keys()) if (!found.has(uuid)) agents.delete(uuid);
+      for (const uuid of agents.keys()) if (!found.has(uuid)) { agents.delete(uuid); changes += 1; }
       shared.complete = true;
       shared.agentsError = null;
     } catch (error) {
@@ -142,16 +146,28 @@ function loadAgents() {
   return loading;
 }
 
+/** By name, numbers in it by their value. */
+export const byName = new Intl.Collator("en", { numeric: true }).compare;
+
+let sorted = [], sortedFor = "";
+/** All hosts by name. Sorting ten thousand names takes a while: done only when hosts came or went. */
+export function allAgents() {
+  const version = `${agents.size} ${changes}`;
+  if (sortedFor !== version) {
+    sorted = [...agents.keys()].sort(byName);
+    sortedFor = version;
+  }
+  return sorted.map(uuid => agents.get(uuid));
+}
+
 /** Projects and their hosts, by name; hosts without one last, under null. `first`: each host only under its first project. */
 export function byProject(first = false) {
   const groups = new Map();
-  for (const agent of agents.values()) {
+  for (const agent of allAgents()) {
     const names = agent.projects.length ? (first ? agent.projects.slice(0, 1) : agent.projects) : [null];
     for (const name of names) (groups.get(name) ?? groups.set(name, []).get(name)).push(agent);
   }
-  const compare = new Intl.Collator("en", { numeric: true }).compare;
-  return [...groups].sort(([a], [b]) => (a === null) - (b === null) || compare(a, b))
-    .map(([name, members]) => [name, members.sort((a, b) => compare(a.uuid, b.uuid))]);
+  return [...groups].sort(([a], [b]) => (a === null) - (b === null) || byName(a, b));
 }
 
 /** What a target's name stands for now: `{kind, agents, online}`, or null while it is not known here. */

@@ -81,7 +81,10 @@ async function read(body, alive, event) {
         else if (line.startsWith("event:")) name = line.slice(6).trim();
         else if (line.startsWith("id:")) id = line.slice(3).trim();
       }
-      if (data.length && event(name, JSON.parse(data.join("\n")), id) === true) {
+      let isLast = false;
+      // A mistake in a listener is not the connection's: it is told, and the stream goes on.
+      try { isLast = data.length > 0 && event(name, JSON.parse(data.join("\n")), id) === true; } catch (error) { reportError(error); }
+      if (isLast) {
         reader.cancel().catch(() => {});
         return true;
       }

@@ -1,22 +1,12 @@
 // All hosts, or those of a project, or those that are online or not.
 import { h, fill, setText, keyed, paced } from "../dom.js";
 import { number, visible } from "../format.js";
-import { agents, needAgents, on, shared } from "../store.js";
-import { empty, problem, time, copyable, heading } from "../parts.js";
+import { agents, allAgents, needAgents, on, shared } from "../store.js";
+import { empty, problem, time, heading, firstAgent } from "../parts.js";
 import { mark, remark } from "../states.js";
 import { keep, link } from "../router.js";
 
 const step = 200;
-
-/** For a fleet without a host: the line to paste. */
-export function firstAgent() {
-  const redis = `{"redis":{"addr":"127.0.0.1","port":6379},"tags":"web"}`;
-  return empty("No agent has come yet",
-    h("p", null, "Start one on each host. It appears here within a second of its start."),
-    copyable(`echo '${redis}' > agent.json && agent start -f agent.json`),
-    h("p.muted", null, "The port is that of the dashboard's Redis: its own one stands in the file ", h("code", null, "redis/port"),
-      " of the data folder. ", h("code", null, "tags"), " names the host's projects."));
-}
 
 export function view(root, route, signal) {
   const filter = { state: route.query.get("state"), project: route.query.get("project"), q: route.query.get("q") ?? "", sort: route.query.get("sort") };
@@ -39,11 +29,9 @@ export function view(root, route, signal) {
     fill(states, [[null, "all"], ["online", "online"], ["offline", "offline"]].map(([state, text]) => h("a", {
       href: link(["agents"], { state, project: filter.project, q: filter.q }), "aria-current": filter.state === state ? "true" : null }, text)));
     const words = filter.q.toLowerCase();
-    const compare = new Intl.Collator("en", { numeric: true }).compare;
-    const found = [...agents.values()].filter(one =>
+    const found = allAgents().filter(one =>
       (!filter.state || one.online === (filter.state === "online")) && (!filter.project || one.projects.includes(filter.project))
-      && (!words || `${one.uuid} ${one.hostname ?? ""} ${one.address ?? ""}`.toLowerCase().includes(words)))
-      .sort((a, b) => compare(a.uuid, b.uuid));
+      && (!words || `${one.uuid} ${one.hostname ?? ""} ${one.address ?? ""}`.toLowerCase().includes(words)));
     setText(total, shared.complete ? number(found.length) : `${number(found.length)} so far`);
     keyed(list, found.slice(0, most), one => one.uuid, make, update);
     foot.replaceChildren();

@@ -2,7 +2,7 @@
 import { post } from "../api.js";
 import { h, fill, setText } from "../dom.js";
 import { count, number, shellQuote, visible } from "../format.js";
-import { agents, byProject, match, needAgents, on, shared } from "../store.js";
+import { agents, allAgents, byName, byProject, match, needAgents, on, shared } from "../store.js";
 import { copyable, heading, problem } from "../parts.js";
 import { mark } from "../states.js";
 import { go, keep, link } from "../router.js";
@@ -27,6 +27,8 @@ const draft = {};
 
 export function view(root, route, signal) {
   const given = name => route.query.get(name);
+  // Another command does not inherit what was left of an earlier one.
+  if (given("command") !== null) for (const name of Object.keys(draft)) delete draft[name];
   const target = h("input", { id: "target", type: "text", autocomplete: "off", spellcheck: "false", autocapitalize: "off", required: true, maxlength: "64",
     role: "combobox", "aria-expanded": "false", "aria-controls": "targets", "aria-autocomplete": "list", "aria-describedby": "target-says", value: given("target") ?? draft.target ?? "" });
   const says = h("p.says", { id: "target-says", "aria-live": "polite" });
@@ -34,7 +36,7 @@ export function view(root, route, signal) {
   const taskname = h("textarea", { id: "taskname", rows: "3", spellcheck: "false", autocapitalize: "off", required: true, "aria-describedby": "taskname-help", value: given("command") ?? draft.taskname ?? "" });
   const fields = new Map(options.map(([name, , , kind]) => [name, h(kind === "lines" ? "textarea" : "input", {
     id: name, spellcheck: "false", rows: kind === "lines" ? "2" : null, type: kind === "lines" ? null : "text", inputmode: kind === "number" ? "decimal" : null,
-    "aria-describedby": `${name}-help`, value: draft[name] ?? "" })]));
+    "aria-describedby": `${name}-help`, value: given(name) ?? draft[name] ?? "" })]));
   const errors = h("div"), send = h("button.button.primary", { type: "submit" }, "Run"), curl = copyable("", "Copy");
   const field = (name, label, input, ...more) => h("div.field", { "data-field": name }, h("label", { for: name }, label), input, h("p.fault", { role: "alert", hidden: true, id: `${name}-fault` }), more);
   const folded = h("details.options", null, h("summary", null, "Options"),
@@ -85,9 +87,8 @@ export function view(root, route, signal) {
     for (const [name, members] of byProject()) {
       if (name !== null && rank(name) !== null) found.push([rank(name), 0, name, `${count(members.length, "host")}, ${number(members.filter(one => one.online).length)} online`]);
     }
-    if (words || agents.size <= 8) for (const one of agents.values()) if (rank(one.uuid) !== null) found.push([rank(one.uuid), 1, one.uuid, one.online ? "online" : "offline"]);
-    const compare = new Intl.Collator("en", { numeric: true }).compare;
-    found.sort((a, b) => a[0] - b[0] || a[1] - b[1] || compare(a[2], b[2]));
+    if (words || agents.size <= 8) for (const one of allAgents()) if (rank(one.uuid) !== null) found.push([rank(one.uuid), 1, one.uuid, one.online ? "online" : "offline"]);
+    found.sort((a, b) => a[0] - b[0] || a[1] - b[1] || byName(a[2], b[2]));
     const shown = found.slice(0, 8);
     const isDone = shown.length === 1 && shown[0][2] === target.value.trim();
     open(shown.length > 0 && !isDone);
@@ -180,6 +181,6 @@ export function view(root, route, signal) {
   on("agents", () => { show(); if (document.activeElement === target && !box.hidden && choice < 0) complete(); }, signal);
   needAgents(signal);
   show();
-  if (given("target") || given("command")) keep({});
+  if (route.query.size) keep({});
   return { title: "new task", focus: target.value ? taskname : target };
 }

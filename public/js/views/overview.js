@@ -4,10 +4,9 @@ import { Cells, cellSize, describe } from "../cells.js";
 import { h, fill, setText, keyed, paced } from "../dom.js";
 import { count, number, clock } from "../format.js";
 import { agents, byProject, needAgents, on, shared } from "../store.js";
-import { empty, problem, runRow } from "../parts.js";
+import { firstAgent, problem, runRow } from "../parts.js";
 import { mark, icon } from "../states.js";
 import { link } from "../router.js";
-import { firstAgent } from "./agents.js";
 
 const named = 60;
 let kept = { running: null, failed: null, hour: null };

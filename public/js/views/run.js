@@ -53,7 +53,7 @@ export function view(root, route, signal) {
       fill(head, h("h1.run-title", null, h("code.wide")), h("p.about", null,
         h("span.run-state"), h("span", null, "on ", host(run.uuid)), h("span.run-end"), h("span.run-took.number"), h("span.run-when"), h("span.run-bytes"), h("span.spring"),
         h("a.button.small", { href: link(["tasks", run.task]) }, "Whole task"),
-        h("a.button.small", { href: link(["new"], { target: run.uuid, command: run.args ? null : run.taskname }) }, "Again…")));
+        h("a.button.small", { href: link(["new"], { target: run.uuid, command: run.taskname, args: run.args?.join("\n") }) }, "Again…")));
       const shown = command(run);
       fill(head.querySelector("code"), shown);
       head.querySelector("code").title = shown;

@@ -2,7 +2,7 @@
 import { get, query } from "../api.js";
 import { h, fill, keyed, paced } from "../dom.js";
 import { command, number } from "../format.js";
-import { agents, byProject, needAgents, on, shared } from "../store.js";
+import { allAgents, byProject, needAgents, on, shared } from "../store.js";
 import { empty, heading, problem, runRow } from "../parts.js";
 import { mark } from "../states.js";
 import { link } from "../router.js";
@@ -27,8 +27,7 @@ export function view(root, route, signal) {
   }
   function local() {
     if (!words) return;
-    const compare = new Intl.Collator("en", { numeric: true }).compare;
-    const found = [...agents.values()].filter(one => `${one.uuid} ${one.hostname ?? ""} ${one.address ?? ""}`.toLowerCase().includes(lower)).sort((a, b) => compare(a.uuid, b.uuid));
+    const found = allAgents().filter(one => `${one.uuid} ${one.hostname ?? ""} ${one.address ?? ""}`.toLowerCase().includes(lower));
     show(hosts, found, one => `${one.uuid} ${one.online}`, one => h("li.row", null, h("a.row-link", { href: link(["agents", one.uuid]), "data-row": one.uuid, "aria-label": one.uuid }),
       h("span.c-state", null, mark(one.online ? "online" : "offline")), h("span.c-host", null, one.uuid), h("span.muted", null, one.projects.join(", "))));
     if (found.length > most) fill(hosts.more, h("a", { href: link(["agents"], { q: words }) }, `All ${number(found.length)} hosts`));

@@ -38,7 +38,7 @@ export function view(root, route, signal) {
       heading(h("code.wide", { title: shown }, shown)),
       h("p.about", null, h("span", null, "on ", h("a", { href: link(["agents"], { project: task.target }) }, task.target)), h("span", null, "posted ", time(task.createdAt)),
         h("span", null, origin(task)), h("code.id", { title: "The task's auuid" }, task.auuid),
-        h("span.spring"), h("a.button.small", { href: link(["new"], { target: task.target, command: task.args ? null : task.taskname }) }, "Again…")),
+        h("span.spring"), h("a.button.small", { href: link(["new"], { target: task.target, command: task.taskname, args: task.args?.join("\n") }) }, "Again…")),
       task.taskname.includes("\n") ? copyable(visible(task.taskname)) : null);
     document.title = `${shown.slice(0, 60)} · Muster`;
     list = pagedList({
