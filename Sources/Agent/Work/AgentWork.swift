@@ -64,7 +64,8 @@ final class AgentWork: Sendable {
   func run(httpPort: Int?) async throws(AgentWorkError) {
     let worker = try await Worker.make(
       WorkSurroundings(
-        settings: settings, uuid: uuid, host: host, descriptors: descriptors, httpPort: httpPort, runner: runner, logger: logger, board: board))
+        settings: settings, uuid: uuid, host: host, descriptors: descriptors, httpPort: httpPort, runner: runner, logger: logger,
+        board: board))
     self.worker.withLock { $0 = worker }
     if let mode = wanted.withLock({ $0 }) { await worker.stop(mode) }
     let outcome = await worker.run()

@@ -27,7 +27,8 @@ enum AgentWorkError: Error, Sendable, CustomStringConvertible {
     case .removed(let uuid):
       "the agent \"\(uuid)\" was removed by an operator, and this is its journal; to use this host again give it a new state.path"
     case .uuidIsProject(let uuid): "the uuid \"\(uuid)\" is a project's name in Redis; an agent and a project cannot share a name"
-    case .projectIsAgent(let name): "the project \"\(name)\" is an agent's uuid in Redis; an agent and a project cannot share a name"
+    case .projectIsAgent(let name):
+      "the project \"\(name)\" is an agent's uuid in Redis; an agent and a project cannot share a name"
     }
   }
 }

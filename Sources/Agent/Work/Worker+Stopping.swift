@@ -24,13 +24,15 @@ extension Worker {
 
   /// With drain and kill: the end, once nothing is at work and every end is journaled.
   func checkDrained() {
-    guard let mode, mode != .leave, attempts.working == 0, !attempts.live.values.contains(where: { $0.stage == .ending }) else { return }
+    guard let mode, mode != .leave, attempts.working == 0, !attempts.live.values.contains(where: { $0.stage == .ending }) else {
+      return
+    }
     beginLeaving()
   }
 
   private func beginLeaving() {
     isLeaving = true
-    waitingForControl?.cancel()
+    listening?.cancel()
     tellBell.ring()
   }
 
@@ -39,10 +41,13 @@ extension Worker {
     guard hasLease else { return }
     let deadline = MonotonicTime.now + Worker.flushLimit
     say(SaidEvent(event: ReportEvent(.bye)))
-    while MonotonicTime.now < deadline, reports.unsent > 0 || attempts.live.values.contains(where: { $0.stage == .ending }) || !results.isEmpty {
+    while MonotonicTime.now < deadline,
+      reports.unsent > 0 || attempts.live.values.contains(where: { $0.stage == .ending }) || !results.isEmpty
+    {
       tellBell.ring()
       try? await Task.sleep(for: .milliseconds(5))
     }
+    forgetSettled()
     _ = try? await control.send(AgentBus.dropLease(uuid, address), timeout: .seconds(1))
     hasLease = false
     leaseFault = "given back"

@@ -105,7 +105,10 @@ actor Worker {
   var drains = false
   var isLeaving = false
   var isOver = false
-  var waitingForControl: Task<RedisValue?, Never>?
+  /// The loop that hears; cancelled when it is to end at once.
+  var listening: Task<Void, Never>?
+  /// Why the journal took nothing the last time.
+  var journalTrouble: String?
 
   static func make(_ surroundings: WorkSurroundings) async throws(AgentWorkError) -> Worker {
     let engine = try Engine()
@@ -145,10 +148,13 @@ actor Worker {
     control = RedisConnection(RedisConfiguration(surroundings.settings.redis, uuid: surroundings.uuid, name: "control"))
     endBell = Bell(engine)
     tellBell = Bell(engine)
-    if opened.torn > 0 { surroundings.logger.notice("the journal's last record was torn; it was cut off", metadata: ["bytes": "\(opened.torn)"]) }
+    if opened.torn > 0 {
+      surroundings.logger.notice("the journal's last record was torn; it was cut off", metadata: ["bytes": "\(opened.torn)"])
+    }
     if let damaged = opened.damaged {
       surroundings.logger.error(
-        "the journal was unreadable in its middle: it goes on under a new identity, the damaged file is kept", metadata: ["file": "\(damaged)"])
+        "the journal was unreadable in its middle: it goes on under a new identity, the damaged file is kept",
+        metadata: ["file": "\(damaged)"])
     }
   }
 
@@ -158,7 +164,10 @@ actor Worker {
   func run() async -> Result<Void, AgentWorkError> {
     async let ending: Void = writeEnds()
     async let telling: Void = tell()
-    await listen()
+    let listening = Task { await listen() }
+    self.listening = listening
+    if isLeaving { listening.cancel() }
+    await listening.value
     await leave()
     isOver = true
     endBell.ring()
@@ -200,10 +209,18 @@ actor Worker {
   /// May anything be started?
   var mayStart: Bool { hasLease && mode == nil && !drains && fatal == nil }
 
+  /// The journal takes nothing: said once per reason, and in `health` until it does again.
+  func inTrouble(_ consequence: String, _ error: AgentWorkError) {
+    if journalTrouble != error.description { logger.error("\(error): \(consequence)") }
+    journalTrouble = error.description
+    publish()
+  }
+
   /// Puts the present state where everybody can read it.
   func publish() {
     var fault: String?
     if let error = journal.fault { fault = "\(error)" }
+    fault = fault ?? journalTrouble
     let redisFault: String?
     switch control.state {
     case .connected: redisFault = nil
@@ -216,7 +233,8 @@ actor Worker {
     if drains { fault = fault ?? "draining" }
     let status = AgentWork.Status(
       isRegistered: wasRegistered && hasLease, redisFault: redisFault, leaseFault: hasLease ? nil : leaseFault ?? "not taken yet",
-      running: attempts.working, waiting: attempts.waiting, unacknowledged: attempts.unsettledEnds, fault: fault, journal: journal.identity)
+      running: attempts.working, waiting: attempts.waiting, unacknowledged: attempts.unsettledEnds, fault: fault,
+      journal: journal.identity)
     board.update { $0 = status }
   }
 }

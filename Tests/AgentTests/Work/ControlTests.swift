@@ -116,7 +116,9 @@ import Testing
     try await all.killAgent()
     try await all.startAgent()
     try await all.dashboard.until("the new one says it again") { dashboard in
-      dashboard.batches.contains { $0.from.incarnation != first && $0.events.contains { $0.attempt == id.description && $0.kind == .ended } }
+      dashboard.batches.contains {
+        $0.from.incarnation != first && $0.events.contains { $0.attempt == id.description && $0.kind == .ended }
+      }
     }
     let fresh = try #require(await all.dashboard.batches.first { $0.from.incarnation != first })
     #expect(fresh.first == 1)

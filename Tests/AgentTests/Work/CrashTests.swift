@@ -14,7 +14,8 @@ import Testing
     let gate = all.marker("gate")
     var ids: [AttemptID] = []
     for code in 1...3 {
-      ids.append(try await all.dashboard.send("echo start; while [ ! -e \(gate) ]; do sleep 0.02; done; seq 1 5000; exit \(code)"))
+      ids.append(
+        try await all.dashboard.send("echo start; while [ ! -e \(gate) ]; do sleep 0.02; done; seq 1 5000; exit \(code)"))
     }
     for id in ids { try await all.dashboard.untilSaid(.running, id) }
     try await all.killAgent()
@@ -203,12 +204,15 @@ import Testing
     let all = try await Surroundings(["tags": "web"])
     let gate = all.marker("gate")
     let marker = all.marker("starts")
-    let id = try await all.dashboard.send("echo x >> \(marker); echo a; while [ ! -e \(gate) ]; do sleep 0.02; done; echo b; exit 6")
+    let id = try await all.dashboard.send(
+      "echo x >> \(marker); echo a; while [ ! -e \(gate) ]; do sleep 0.02; done; echo b; exit 6")
     try await all.dashboard.untilSaid(.running, id)
     try await all.redis.kill()
     try Files.writeAtomically([], to: gate)
     let disk = all.disk
-    try await eventually("the agent says that Redis is away") { try await disk.status()?["redis"]?.hasSuffix("connected") == false }
+    try await eventually("the agent says that Redis is away") {
+      try await disk.status()?["redis"]?.hasSuffix("connected") == false
+    }
     try await all.redis.restart()
     let verdict = try await all.dashboard.untilEnded(id)
     #expect(verdict.exitCode == 6)
@@ -245,7 +249,9 @@ import Testing
     let marker = all.marker("all")
     var ids: [AttemptID] = []
     var batch: [Envelope] = []
-    for _ in 0..<120 { batch.append(try await all.dashboard.envelope(TaskSpec(taskname: "sleep 0.03; echo $MUSTER_TASK >> \(marker)"))) }
+    for _ in 0..<120 {
+      batch.append(try await all.dashboard.envelope(TaskSpec(taskname: "sleep 0.03; echo $MUSTER_TASK >> \(marker)")))
+    }
     ids = batch.map(\.id)
     try await all.dashboard.send(batch)
     for round in 1...4 {

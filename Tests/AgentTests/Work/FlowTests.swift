@@ -28,7 +28,8 @@ import Testing
     let all = try await Surroundings()
     // While Redis is stopped right behind the read of the inbox nothing can be confirmed; the journal says when it was taken.
     let marker = all.marker("started")
-    let id = try await all.dashboard.send("redis-cli -p \(all.redis.port) hexists '\(Keys.inbox(AgentID("web-1")))' $MUSTER_TASK > \(marker)")
+    let id = try await all.dashboard.send(
+      "redis-cli -p \(all.redis.port) hexists '\(Keys.inbox(AgentID("web-1")))' $MUSTER_TASK > \(marker)")
     try await all.dashboard.untilEnded(id)
     #expect(all.contents(marker) == "0\n", "it was still in the inbox when it started")
     let records = try journalRecords(all.disk)
@@ -71,7 +72,9 @@ import Testing
     var ids: [AttemptID] = []
     for _ in 0..<4 {
       var batch: [Envelope] = []
-      for _ in 0..<50 { batch.append(try await all.dashboard.envelope(TaskSpec(taskname: "echo $MUSTER_TASK >> \(marker); echo $MUSTER_TASK"))) }
+      for _ in 0..<50 {
+        batch.append(try await all.dashboard.envelope(TaskSpec(taskname: "echo $MUSTER_TASK >> \(marker); echo $MUSTER_TASK")))
+      }
       try await all.dashboard.send(batch)
       ids += batch.map(\.id)
     }
@@ -95,8 +98,16 @@ import Testing
   @Test func atMostSoManyRunAtOnceAsThereAreSlots() async throws {
     let all = try await Surroundings(["task": ["concurrency": 2]])
     let marker = all.marker("open")
+    let gate = all.marker("gate")
     var ids: [AttemptID] = []
-    for _ in 0..<6 { ids.append(try await all.dashboard.send("echo in >> \(marker); sleep 0.1; echo out >> \(marker)")) }
+    for _ in 0..<6 {
+      ids.append(
+        try await all.dashboard.send("echo in >> \(marker); while [ ! -e \(gate) ]; do sleep 0.02; done; echo out >> \(marker)"))
+    }
+    for id in ids.prefix(2) { try await all.dashboard.untilSaid(.running, id) }
+    for id in ids.dropFirst(2) { try await all.dashboard.untilSaid(.taken, id) }
+    #expect(all.contents(marker) == "in\nin\n")
+    try Files.writeAtomically([], to: gate)
     for id in ids { try await all.dashboard.untilEnded(id) }
     var open = 0
     var most = 0
@@ -133,7 +144,9 @@ import Testing
     let kept = try Files.read(all.log(id), limit: 1 << 24)
     #expect(kept.count == 65536)
     #expect(String(decoding: kept.suffix(8), as: UTF8.self) == "the end\n")
-    try await all.dashboard.until("its end arrives") { String(decoding: $0.output(of: id).suffix(8), as: UTF8.self) == "the end\n" }
+    try await all.dashboard.until("its end arrives") {
+      String(decoding: $0.output(of: id).suffix(8), as: UTF8.self) == "the end\n"
+    }
   }
 
   @Test func outputFlowsWhileTheCommandRuns() async throws {
@@ -178,7 +191,10 @@ import Testing
     #expect(lines.contains("GREETING=hello there"))
     #expect(lines.contains("MUSTER_RUN=web-1-\(envelope.task)"))
     let names = Set(lines.dropFirst(2).dropLast().map { String($0.prefix { $0 != "=" }) })
-    #expect(names.isSubset(of: ["PATH", "HOME", "USER", "LANG", "MUSTER_RUN", "MUSTER_TASK", "MUSTER_UUID", "GREETING", "PWD", "OLDPWD", "SHLVL", "_"]))
+    #expect(
+      names.isSubset(of: [
+        "PATH", "HOME", "USER", "LANG", "MUSTER_RUN", "MUSTER_TASK", "MUSTER_UUID", "GREETING", "PWD", "OLDPWD", "SHLVL", "_",
+      ]))
   }
 
   @Test func aScriptOfThatNameIsRunInsteadOfAShellLine() async throws {

@@ -14,8 +14,12 @@ import Testing
   }
 
   private let ids = ULIDGenerator()
-  private func taken(_ id: AttemptID) -> JournalRecord { .taken(id, entry: [1, 2, 3], number: SendNumber(raw: 7), wallMilliseconds: 5) }
-  private func ended(_ id: AttemptID, _ state: RunState = .succeeded) -> JournalRecord { .ended(id, .init(verdict: Verdict(state: state), plain: nil)) }
+  private func taken(_ id: AttemptID) -> JournalRecord {
+    .taken(id, entry: [1, 2, 3], number: SendNumber(raw: 7), wallMilliseconds: 5)
+  }
+  private func ended(_ id: AttemptID, _ state: RunState = .succeeded) -> JournalRecord {
+    .ended(id, .init(verdict: Verdict(state: state), plain: nil))
+  }
 
   @Test func everyRecordIsReadAsItWasWritten() throws {
     let path = try temporary()

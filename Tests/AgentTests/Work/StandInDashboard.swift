@@ -37,7 +37,9 @@ actor StandInDashboard {
   func lease() async throws -> Lease {
     let deadline = ContinuousClock.now + .seconds(20)
     while ContinuousClock.now < deadline {
-      if let lease = try? await connection.send(RedisCommand("GET", Keys.lease(agent))).bytes.flatMap({ Lease(bytes: $0) }) { return lease }
+      if let lease = try? await connection.send(RedisCommand("GET", Keys.lease(agent))).bytes.flatMap({ Lease(bytes: $0) }) {
+        return lease
+      }
       try await Task.sleep(for: .milliseconds(3))
     }
     throw TestFailure("the agent has no lease")
@@ -45,7 +47,8 @@ actor StandInDashboard {
 
   func address() async throws -> AgentAddress { try await lease().address }
 
-  func envelope(_ spec: TaskSpec, id: ULID? = nil, journal: JournalID? = nil, startBefore: Int64? = nil) async throws -> Envelope {
+  func envelope(_ spec: TaskSpec, id: ULID? = nil, journal: JournalID? = nil, startBefore: Int64? = nil) async throws -> Envelope
+  {
     number = number.next
     let journal = if let journal { journal } else { try await address().journal }
     return Envelope(agent: agent, journal: journal, task: id ?? ids.next(), number: number, spec: spec, startBefore: startBefore)
@@ -67,7 +70,8 @@ actor StandInDashboard {
   }
 
   func control(
-    _ kind: ControlMessage.Kind, _ ids: [AttemptID], to: AgentAddress? = nil, cause: ControlMessage.Cause? = nil, grace: Double? = nil
+    _ kind: ControlMessage.Kind, _ ids: [AttemptID], to: AgentAddress? = nil, cause: ControlMessage.Cause? = nil,
+    grace: Double? = nil
   ) async throws {
     let to = if let to { to } else { try await address() }
     let message = ControlMessage(kind, to: to, attempts: ids, cause: cause, grace: grace)
@@ -147,7 +151,9 @@ actor StandInDashboard {
   func text(of id: AttemptID) -> String { String(decoding: output(of: id), as: UTF8.self) }
 
   /// Collects until the condition holds.
-  func until(_ what: String, within limit: Duration = .seconds(20), _ condition: @Sendable (isolated StandInDashboard) async throws -> Bool) async throws {
+  func until(
+    _ what: String, within limit: Duration = .seconds(20), _ condition: @Sendable (isolated StandInDashboard) async throws -> Bool
+  ) async throws {
     let deadline = ContinuousClock.now + limit
     while true {
       do { try await collect() } catch is RedisError {}

@@ -59,7 +59,9 @@ final class Attempt {
   var resultWrittenAt = MonotonicTime.distantPast
   var isResultDone = false
 
-  init(id: AttemptID, run: RunID, knowledge: AttemptKnowledge, stage: Stage, spec: TaskSpec?, plain: PlainTask?, startBefore: Int64?) {
+  init(
+    id: AttemptID, run: RunID, knowledge: AttemptKnowledge, stage: Stage, spec: TaskSpec?, plain: PlainTask?, startBefore: Int64?
+  ) {
     self.id = id
     self.run = run
     self.knowledge = knowledge
@@ -84,7 +86,9 @@ enum InboxReading {
     do throws(FrameFault) {
       switch try InboxEntry(bytes: bytes) {
       case .envelope(let envelope):
-        guard envelope.id == id, envelope.agent == agent else { throw FrameFault("it belongs to \(envelope.agent), \(envelope.id)") }
+        guard envelope.id == id, envelope.agent == agent else {
+          throw FrameFault("it belongs to \(envelope.agent), \(envelope.id)")
+        }
         return .success(
           Reading(
             id: id, meantFor: envelope.journal, number: envelope.number, spec: envelope.spec, plain: nil,

@@ -35,7 +35,9 @@ final class Attempts {
   func add(_ attempt: Attempt) {
     live[attempt.id] = attempt
     count(attempt.stage, 1)
-    if let plain = attempt.plain, attempt.id.task >= aliases[plain.name.bytes] ?? .min { aliases[plain.name.bytes] = attempt.id.task }
+    if let plain = attempt.plain, attempt.id.task >= aliases[plain.name.bytes] ?? .min {
+      aliases[plain.name.bytes] = attempt.id.task
+    }
   }
 
   func move(_ attempt: Attempt, to stage: Attempt.Stage) {
@@ -49,6 +51,12 @@ final class Attempts {
     guard live.removeValue(forKey: attempt.id) != nil else { return }
     count(attempt.stage, -1)
     if let offset = attempt.endOffset { settled[attempt.id] = offset }
+  }
+
+  /// Ids up to this one are not known any more.
+  func forget(_ newest: ULID) {
+    forgotten = max(forgotten ?? newest, newest)
+    settled = settled.filter { $0.key.task > newest }
   }
 
   private func count(_ stage: Attempt.Stage, _ by: Int) {

@@ -31,13 +31,17 @@ struct Resolution {
     if command.count > longest || spec.taskname.utf8.count > longest { fault = "the command is longer than 64 KiB" }
     if let fault { throw Fault(code: EINVAL, note: fault, isUnusable: true) }
     guard let arguments = spec.args else {
-      if let script = script(named: command, in: scripts) { return Resolution(executable: script, arguments: [script], isScript: true) }
+      if let script = script(named: command, in: scripts) {
+        return Resolution(executable: script, arguments: [script], isScript: true)
+      }
       let shell = Array("/bin/sh".utf8)
       return Resolution(executable: shell, arguments: [shell, Array("-c".utf8), command])
     }
     let words = [command] + arguments.map { Array($0.utf8) }
     if command.contains(UInt8(ascii: "/")) { return Resolution(executable: command, arguments: words) }
-    if let script = script(named: command, in: scripts) { return Resolution(executable: script, arguments: words, isScript: true) }
+    if let script = script(named: command, in: scripts) {
+      return Resolution(executable: script, arguments: words, isScript: true)
+    }
     var denied = false
     for folder in search.split(separator: ":") where !folder.isEmpty {
       let candidate = Array(folder.utf8) + [UInt8(ascii: "/")] + command
@@ -89,7 +93,8 @@ struct CleanEnvironment: Sendable {
       }
     }
     base = [
-      ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", home), ("USER", user), ("LANG", "C.UTF-8"),
+      ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", home), ("USER", user),
+      ("LANG", "C.UTF-8"),
     ]
   }
 

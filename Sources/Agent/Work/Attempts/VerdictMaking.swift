@@ -22,7 +22,8 @@ enum VerdictMaking {
     case .deadline: verdict.state = .timedOut
     case .kill: verdict.state = .killed
     }
-    if case .couldNotStart = exit.how {} else {
+    if case .couldNotStart = exit.how {
+    } else {
       verdict.startedAt = exit.startedWallMilliseconds
       verdict.stdoutSha256 = hashes?.stdout
       verdict.stderrSha256 = hashes?.stderr

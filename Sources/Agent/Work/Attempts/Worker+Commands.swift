@@ -47,7 +47,9 @@ extension Worker {
     case .lost:
       let note = "it is older than what the agent remembers"
       records.append(
-        .ended(id, .init(verdict: VerdictMaking.unstarted(.lost, reason: "forgotten", note: note, at: wall), plain: nil, untaken: true)))
+        .ended(
+          id, .init(verdict: VerdictMaking.unstarted(.lost, reason: "forgotten", note: note, at: wall), plain: nil, untaken: true)
+        ))
     case .endUnstarted(let state):
       guard let attempt, attempt.stage == .waiting else { break }
       let reason = state == .expired ? "expired" : nil
@@ -81,7 +83,8 @@ extension Worker {
     switch record {
     case .ended(_, let ending):
       let attempt = Attempt(
-        id: id, run: RunID(agent: uuid, task: id.task), knowledge: AttemptKnowledge(record: .ended, confirmed: true), stage: .ended,
+        id: id, run: RunID(agent: uuid, task: id.task), knowledge: AttemptKnowledge(record: .ended, confirmed: true),
+        stage: .ended,
         spec: nil, plain: ending.plain, startBefore: nil)
       attempt.ending = ending
       attempt.endOffset = offset

@@ -80,7 +80,7 @@ extension Worker {
           for (item, place) in zip(batch, placed) { ended(item.attempt, item.ending, at: place.offset) }
         } catch {
           ends = batch + ends
-          logger.error("ends cannot be journaled and have to wait", metadata: ["why": "\(error)"])
+          inTrouble("ends have to wait", error)
           if isOver || journal.fault != nil { return }
           await endBell.wait(until: .now + .seconds(1), worker: self)
         }

@@ -17,6 +17,17 @@ extension Worker {
       resume(attempt)
     }
     removeStaleRecords()
+    forgetOld()
+  }
+
+  /// Ids and verdicts are kept for 30 days; of the older ones only the newest id (rule `horizon`).
+  func forgetOld() {
+    let horizon = ProcessBoot.wallMilliseconds - Worker.remembered
+    guard let newest = attempts.settled.keys.lazy.map(\.task).filter({ $0.timestampMilliseconds < horizon }).max() else { return }
+    // What cannot be written now is written by the next start.
+    guard (try? journal.append([.forgotten(newest)])) != nil else { return }
+    attempts.forget(newest)
+    ids.raise(to: newest)
   }
 
   private func restore(_ id: AttemptID, _ entry: JournalContents.Entry) {
@@ -70,7 +81,9 @@ extension Worker {
     // Not handed off as far as the journal knows: started all the same if its output file is there.
     let traces = AttemptTraces(runnerLives: false, exitRecord: false, outputFile: Files.exists(outputPath(attempt)))
     if case .lost = AttemptFlow.judge(attempt.knowledge, traces) {
-      lose(attempt, traces.outputFile ? "it was started, and nobody knows how it ended" : "the host was started anew before it was started")
+      lose(
+        attempt,
+        traces.outputFile ? "it was started, and nobody knows how it ended" : "the host was started anew before it was started")
     }
   }
 
@@ -83,7 +96,11 @@ extension Worker {
     let records = attempt.handOff?.records ?? []
     let feed = OutputFeed(attempt, records: records, offset: 0, path: outputPath(attempt))
     if !records.isEmpty { feed.advanceToEnd() }
-    if feed.state.exit == nil { feed.fabricate(verdict) }
+    if feed.state.begin == nil {
+      feed.fabricate(verdict)
+    } else if feed.state.exit == nil {
+      feed.close(spoolBytes: FileSize.of(feed.path))
+    }
     attempt.feed = feed
     feedIsReady(attempt)
   }

@@ -18,7 +18,8 @@ extension Worker {
         advanceQueue()
         end(
           attempt,
-          VerdictMaking.unstarted(.expired, reason: "expired", note: "it was not started in time", at: ProcessBoot.wallMilliseconds))
+          VerdictMaking.unstarted(
+            .expired, reason: "expired", note: "it was not started in time", at: ProcessBoot.wallMilliseconds))
         continue
       }
       let order: AttemptOrder
@@ -29,7 +30,8 @@ extension Worker {
         let verdict =
           error.isUnusable
           ? VerdictMaking.unstarted(.rejected, reason: "bad_command", note: error.note, at: ProcessBoot.wallMilliseconds)
-          : VerdictMaking.unstarted(.failed, reason: SystemNames.error(error.code), note: error.note, at: ProcessBoot.wallMilliseconds)
+          : VerdictMaking.unstarted(
+            .failed, reason: SystemNames.error(error.code), note: error.note, at: ProcessBoot.wallMilliseconds)
         end(attempt, verdict)
         continue
       }
@@ -80,11 +82,13 @@ extension Worker {
     do throws(AgentWorkError) {
       try journal.append([.handedOff(attempt.id, records: link.records, runner: link.identity)])
     } catch {
-      logger.error("nothing is started", metadata: ["why": "\(error)"])
+      inTrouble("nothing is started", error)
+      engine.at(.now + .seconds(1)) { [weak self] in self?.assumeIsolated { $0.startNext() } }
       link.isIdle = true
       idle.append(link)
       return false
     }
+    journalTrouble = nil
     attempt.knowledge.handedOff = true
     attempt.handOff = JournalContents.HandOff(records: link.records, runner: link.identity)
     attempt.spec?.stdin = nil

@@ -21,7 +21,9 @@ extension Worker {
         continue
       }
       let known = attempts.knowledge(of: reading.id)
-      switch AttemptFlow.take(known, task: reading.id.task, meantFor: reading.meantFor, journal: journalID, forgotten: attempts.forgotten) {
+      switch AttemptFlow.take(
+        known, task: reading.id.task, meantFor: reading.meantFor, journal: journalID, forgotten: attempts.forgotten)
+      {
       case .take: fresh.append((reading, bytes, false))
       case .lost: fresh.append((reading, bytes, true))
       case .confirmAway: unconfirmed.insert(reading.id)
@@ -38,22 +40,25 @@ extension Worker {
             : .taken(item.reading.id, entry: item.entry, number: item.reading.number, wallMilliseconds: wall)
         })
       _ = try await journal.sync()
+      journalTrouble = nil
       for (item, place) in zip(fresh, placed) {
         item.isLost ? adopt(lost: item.reading, lostEnding(item.reading, wall), at: place.offset) : adopt(taken: item.reading)
       }
     } catch {
-      logger.error("nothing is taken", metadata: ["why": "\(error)"])
+      inTrouble("nothing is taken", error)
     }
   }
 
   private func leaveAlone(_ field: [UInt8], _ why: String) {
     guard strangers.count < 10_000, strangers.insert(field).inserted else { return }
-    logger.warning("an inbox entry is left alone", metadata: ["id": "\(String(decoding: field, as: UTF8.self))", "why": "\(why)"])
+    logger.warning(
+      "an inbox entry is left alone", metadata: ["id": "\(String(decoding: field, as: UTF8.self))", "why": "\(why)"])
   }
 
   private func adopt(taken reading: InboxReading.Reading) {
     let attempt = Attempt(
-      id: reading.id, run: RunID(agent: uuid, task: reading.id.task), knowledge: AttemptKnowledge(record: .taken), stage: .waiting,
+      id: reading.id, run: RunID(agent: uuid, task: reading.id.task), knowledge: AttemptKnowledge(record: .taken),
+      stage: .waiting,
       spec: reading.spec, plain: reading.plain, startBefore: reading.startBefore)
     attempts.add(attempt)
     attempts.sends = max(attempts.sends, reading.number)
@@ -71,7 +76,9 @@ extension Worker {
   }
 
   /// An attempt that was never taken and has its last word in the journal already.
-  func addEnded(_ id: AttemptID, _ ending: JournalRecord.Ending, record: AttemptRecord, at offset: UInt64, taskname: TaskSpec? = nil) {
+  func addEnded(
+    _ id: AttemptID, _ ending: JournalRecord.Ending, record: AttemptRecord, at offset: UInt64, taskname: TaskSpec? = nil
+  ) {
     let attempt = Attempt(
       id: id, run: RunID(agent: uuid, task: id.task), knowledge: AttemptKnowledge(record: record), stage: .ended, spec: taskname,
       plain: ending.plain, startBefore: nil)

@@ -15,6 +15,8 @@ final class Engine: SerialExecutor {
   private struct Shared {
     var jobs: [UnownedJob] = []
     var isStopping = false
+    /// The thread has ended.
+    var isGone = false
     /// The thread is in epoll, or about to be, and has to be woken.
     var sleeps = false
   }
@@ -43,7 +45,9 @@ final class Engine: SerialExecutor {
   init() throws(AgentWorkError) {
     epoll = cepoll_create()
     waker = cepoll_eventfd()
-    guard epoll >= 0, waker >= 0, cepoll_add(epoll, waker, cepoll_in, 0) == 0 else { throw .system("open the engine's descriptors", errno) }
+    guard epoll >= 0, waker >= 0, cepoll_add(epoll, waker, cepoll_in, 0) == 0 else {
+      throw .system("open the engine's descriptors", errno)
+    }
     let code = WorkThread.start(name: "work") { [self] in loop() }
     guard code == 0 else { throw .system("start the engine's thread", code) }
   }
@@ -53,8 +57,7 @@ final class Engine: SerialExecutor {
     close(waker)
   }
 
-  /// Ends the thread once its present work is done. Jobs enqueued later are run by whoever enqueues them: there is nothing left to
-  /// protect by then, and a task that is never resumed would be a leak.
+  /// Ends the thread once its present work is done.
   func stop() {
     shared.withLock { $0.isStopping = true }
     wake()
@@ -64,12 +67,16 @@ final class Engine: SerialExecutor {
 
   func enqueue(_ job: consuming ExecutorJob) {
     let job = UnownedJob(job)
-    let mustWake = shared.withLock { shared in
+    let (mustWake, isLate) = shared.withLock { shared in
       shared.jobs.append(job)
+      let isLate = shared.isGone
+      shared.isGone = false
       defer { shared.sleeps = false }
-      return shared.sleeps
+      return (shared.sleeps, isLate)
     }
     if mustWake { wake() }
+    // Somebody's last words: the thread comes back for as long as there are any.
+    if isLate { _ = WorkThread.start(name: "work") { [self] in loop() } }
   }
 
   func checkIsolated() { precondition(isCurrent, "work's state was touched from another thread") }
@@ -124,13 +131,16 @@ final class Engine: SerialExecutor {
       let next = state.timers.map(\.at).min()
       let (mayStop, mustRun) = shared.withLock { shared in
         shared.sleeps = shared.jobs.isEmpty
-        return (shared.isStopping && shared.jobs.isEmpty, !shared.jobs.isEmpty)
+        shared.isGone = shared.isStopping && shared.jobs.isEmpty
+        return (shared.isGone, !shared.jobs.isEmpty)
       }
-      if mayStop { break }
+      if mayStop { return }
       var timeout: Int32 = -1
       if let next {
         let wait = next - .now
-        timeout = Int32(clamping: (wait.components.seconds * 1000) + (wait.components.attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000)
+        timeout = Int32(
+          clamping: (wait.components.seconds * 1000) + (wait.components.attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000
+        )
       }
       let count = epoll_wait(epoll, &events, Int32(events.count), mustRun ? 0 : timeout)
       shared.withLock { $0.sleeps = false }
@@ -145,9 +155,6 @@ final class Engine: SerialExecutor {
         }
       }
     }
-    thread.withLock { $0 = nil }
-    // Late jobs: somebody's last words.
-    while runJobs() {}
   }
 
   @discardableResult

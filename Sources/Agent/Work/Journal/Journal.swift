@@ -158,7 +158,9 @@ final class Journal: Sendable {
     }
     var done = 0
     while done < bytes.count {
-      let count = bytes.withUnsafeBytes { pwrite(descriptor, $0.baseAddress.map { $0 + done }, $0.count - done, off_t(clamping: state.end) + off_t(done)) }
+      let count = bytes.withUnsafeBytes {
+        pwrite(descriptor, $0.baseAddress.map { $0 + done }, $0.count - done, off_t(clamping: state.end) + off_t(done))
+      }
       if count < 0 && errno == EINTR { continue }
       guard count > 0 else {
         let fault = AgentWorkError.journal("\(FileError("write", path))")
@@ -174,7 +176,7 @@ final class Journal: Sendable {
   }
 
   /// Returns once everything appended before is durable, with the position of the last durable record.
-  func sync() async throws(AgentWorkError) -> JournalPosition {
+  nonisolated(nonsending) func sync() async throws(AgentWorkError) -> JournalPosition {
     let outcome = await withCheckedContinuation { continuation in
       let now: Result<JournalPosition, AgentWorkError>? = state.withLock { state in
         if let fault = state.fault { return .failure(fault) }

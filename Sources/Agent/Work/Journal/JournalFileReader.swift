@@ -21,7 +21,7 @@ struct JournalFileReader {
   private var start = 0
   private var isAtEnd = false
 
-  init(descriptor: Int32, offset: UInt64, piece: Int = 1 << 20) {
+  init(descriptor: Int32, offset: UInt64, piece: Int = 1 << 16) {
     self.descriptor = descriptor
     self.offset = offset
     self.piece = piece

@@ -36,7 +36,8 @@ enum JournalRecord: Sendable, Equatable {
   var attempt: AttemptID? {
     switch self {
     case .identity, .opened, .forgotten: nil
-    case .taken(let id, _, _, _), .tombstone(let id, _, _, _), .handedOff(let id, _, _), .ended(let id, _), .acknowledged(let id): id
+    case .taken(let id, _, _, _), .tombstone(let id, _, _, _), .handedOff(let id, _, _), .ended(let id, _), .acknowledged(let id):
+      id
     }
   }
 }
@@ -118,7 +119,8 @@ extension JournalRecord {
     switch kind {
     case 3: self = .taken(id, entry: fields[2]?.bytes ?? [], number: SendNumber(raw: signed(3)), wallMilliseconds: signed(4))
     case 4:
-      self = .tombstone(id, EndCause(rawValue: text(2)) ?? .cancelled, number: SendNumber(raw: signed(3)), wallMilliseconds: signed(4))
+      self = .tombstone(
+        id, EndCause(rawValue: text(2)) ?? .cancelled, number: SendNumber(raw: signed(3)), wallMilliseconds: signed(4))
     case 5:
       self = .handedOff(
         id, records: fields[2]?.bytes ?? [],

@@ -20,13 +20,17 @@ enum KeptHashes {
   }
 
   /// Reads the records from the place given and the spool of an attempt that has ended.
-  static func of(run: String, attempt: UInt64, records: [UInt8], offset: UInt64, spool: [UInt8]) async -> (stdout: String, stderr: String) {
+  static func of(run: String, attempt: UInt64, records: [UInt8], offset: UInt64, spool: [UInt8]) async -> (
+    stdout: String, stderr: String
+  ) {
     await withCheckedContinuation { continuation in
       queue.async { continuation.resume(returning: read(run, attempt, RecordsReader(path: records, offset: offset), spool)) }
     }
   }
 
-  private static func read(_ run: String, _ attempt: UInt64, _ reader: RecordsReader, _ spool: [UInt8]) -> (stdout: String, stderr: String) {
+  private static func read(_ run: String, _ attempt: UInt64, _ reader: RecordsReader, _ spool: [UInt8]) -> (
+    stdout: String, stderr: String
+  ) {
     // Twice over the records: the layout is only known at the end.
     var first = reader
     var state = RecordedAttempt()

@@ -146,7 +146,9 @@ final class OutputFeed {
   func again(_ slice: OutputSlice) -> [UInt8]? {
     var bytes: [UInt8] = []
     while bytes.count < slice.length {
-      guard case .bytes(let more) = read(from: UInt64(clamping: slice.offset) + UInt64(bytes.count), limit: slice.length - bytes.count)
+      guard
+        case .bytes(let more) = read(
+          from: UInt64(clamping: slice.offset) + UInt64(bytes.count), limit: slice.length - bytes.count)
       else { return nil }
       bytes += more
     }

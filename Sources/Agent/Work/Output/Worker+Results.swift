@@ -41,7 +41,8 @@ extension Worker {
       attempt.resultWrittenAt = now
       let isLast = attempt.stage == .ended
       let result = AgentBus.Result(
-        agent: uuid, task: id.task, taskname: attempt.plain?.name.bytes ?? Array((attempt.spec?.taskname ?? "").utf8), log: log(of: attempt),
+        agent: uuid, task: id.task, taskname: attempt.plain?.name.bytes ?? Array((attempt.spec?.taskname ?? "").utf8),
+        log: log(of: attempt),
         state: attempt.verdict?.state ?? .running, exit: attempt.verdict?.exitNumber)
       var commands = [AgentBus.result(Array("\(attempt.run)".utf8), result)]
       if let plain = attempt.plain { commands.append(AgentBus.result(Array(uuid.text.utf8) + plain.name.bytes, result)) }
@@ -54,7 +55,9 @@ extension Worker {
     let attempt = write.attempt
     for outcome in outcomes {
       if case .success(let value)? = outcome, value.error == nil {
-        if value.integer == 0 { logger.debug("a result is not written: its key is somebody else's", metadata: ["run": "\(attempt.run)"]) }
+        if value.integer == 0 {
+          logger.debug("a result is not written: its key is somebody else's", metadata: ["run": "\(attempt.run)"])
+        }
         continue
       }
       resultsHeldUntil = .now + .milliseconds(500)

@@ -16,7 +16,9 @@ extension Worker {
     tellBell.ring()
   }
 
-  var framesAreWaiting: Bool { frames.unsent > 0 || (!feeds.isEmpty && frames.count < Worker.framesInWindow && nextFeed() < .never) }
+  var framesAreWaiting: Bool {
+    frames.unsent > 0 || (!feeds.isEmpty && frames.count < Worker.framesInWindow && nextFeed() < .never)
+  }
 
   /// When the next feed may be shipped from; never while none may.
   func nextFeed() -> MonotonicTime {

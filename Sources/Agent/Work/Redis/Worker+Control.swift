@@ -35,11 +35,7 @@ extension Worker {
     var seconds = Double.random(in: 0.8...1)
     if !unconfirmed.isEmpty { seconds = 0.05 }
     let call = AgentBus.awaitControl(uuid, seconds: seconds)
-    let connection = control
-    let task = Task { () async -> RedisValue? in try? await connection.blocking(call, for: .seconds(2)) }
-    waitingForControl = task
-    let value = await task.value
-    waitingForControl = nil
+    let value = try? await control.blocking(call, for: .seconds(2))
     return value?.array?.last?.bytes
   }
 
@@ -51,6 +47,8 @@ extension Worker {
     if looksAtPlain { commands.append(AgentBus.plainExists(uuid)) }
     let wantsAcknowledgement = attempts.unsettledEnds > 0 || reports.count > 0 || frames.count > 0
     if wantsAcknowledgement { commands.append(AgentBus.acked(uuid)) }
+    let isStalled = isStalled
+    if isStalled { commands.append(AgentBus.dashboard) }
     let beats = now >= nextBeat
     if beats { commands += heartbeat() }
     if message != nil { commands.append(AgentBus.moreControl(uuid, limit: 64)) }
@@ -66,6 +64,7 @@ extension Worker {
     let inbox = next.next() ?? .null
     let plain = looksAtPlain ? next.next() : nil
     if wantsAcknowledgement, let text = next.next()?.string { acknowledged(text) }
+    if isStalled { goAgain(readByDashboard: !(next.next()?.isNull ?? true)) }
     if beats { await heard(renewal: next.next(), presence: next.next(), asked: now) }
     guard hasLease else { return }
     let messages = (message.map { [$0] } ?? []) + (message == nil ? [] : next.next()?.array?.compactMap(\.bytes) ?? [])
@@ -115,7 +114,8 @@ extension Worker {
     beats += 1
     publish()
     let beat = Heartbeat(
-      count: beats, load1: HostFacts.load1(), running: attempts.working, waiting: attempts.waiting, concurrency: settings.task.concurrency,
+      count: beats, load1: HostFacts.load1(), running: attempts.working, waiting: attempts.waiting,
+      concurrency: settings.task.concurrency,
       health: board.status.fault ?? "healthy", hostname: surroundings.host.hostname, pid: Int(ProcessBoot.pid))
     // Cannot fail: every number in it is finite.
     return (try? Lease(address: address, beat: beat).encoded()) ?? []

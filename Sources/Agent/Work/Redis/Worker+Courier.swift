@@ -92,7 +92,6 @@ extension Worker {
       if reports.unsent > 0 { next = min(next, max(reportsHeldUntil, now)) }
       if framesAreWaiting { next = min(next, max(framesHeldUntil, nextFeed())) }
       for id in results { if let attempt = attempts[id] { next = min(next, max(attempt.resultDue, resultsHeldUntil)) } }
-      if reports.count > reports.unsent || frames.count > 0 { next = min(next, progressAt + stall) }
     }
     if courier != nil { next = min(next, courierUsedAt + Worker.quiet) }
     return next
@@ -101,7 +100,9 @@ extension Worker {
   private func sayWhatIsDue() {
     let now = MonotonicTime.now
     while let id = takenLater.take(at: now) {
-      if let attempt = attempts[id], attempt.stage == .waiting, !attempt.saidTaken, AttemptFlow.mayReport(attempt.knowledge) { sayTaken(attempt) }
+      if let attempt = attempts[id], attempt.stage == .waiting, !attempt.saidTaken, AttemptFlow.mayReport(attempt.knowledge) {
+        sayTaken(attempt)
+      }
     }
     while let id = runningLater.take(at: now) {
       guard let attempt = attempts[id], attempt.stage == .working, !attempt.saidRunning else { continue }
@@ -118,14 +119,12 @@ extension Worker {
     let now = MonotonicTime.now
     return (reports.unsent > 0 && now >= reportsHeldUntil) || (framesAreWaiting && now >= max(framesHeldUntil, nextFeed()))
       || (now >= resultsHeldUntil && results.contains { attempts[$0].map { $0.resultDue <= now } ?? true })
-      || ((reports.count > reports.unsent || frames.count > 0) && now >= progressAt + stall)
   }
 
   // MARK: One round
 
   private func tellOnce() async {
     guard let connection = await openCourier() else { return }
-    await goBackIfStalled(connection)
     let generation = generation
     let now = MonotonicTime.now
     var commands: [RedisCommand] = []
@@ -144,7 +143,9 @@ extension Worker {
     if let batch {
       switch accepted(next.next()) {
       case .yes:
-        if generation == self.generation { reports.sent(Int(clamping: batch.first + UInt64(batch.count)) - Int(clamping: reports.cursor)) }
+        if generation == self.generation {
+          reports.sent(Int(clamping: batch.first + UInt64(batch.count)) - Int(clamping: reports.cursor))
+        }
       case .full: reportsHeldUntil = .now + .milliseconds(100)
       case .failed: reportsHeldUntil = .now + .milliseconds(200)
       }
@@ -225,7 +226,8 @@ extension Worker {
   }
 
   private func closeQuietCourier() async {
-    guard let connection = courier, MonotonicTime.now >= courierUsedAt + Worker.quiet, reports.unsent == 0, !framesAreWaiting else { return }
+    guard let connection = courier, MonotonicTime.now >= courierUsedAt + Worker.quiet, reports.unsent == 0, !framesAreWaiting
+    else { return }
     courier = nil
     await connection.close()
   }
@@ -241,10 +243,14 @@ extension Worker {
     tellBell.ring()
   }
 
-  private func goBackIfStalled(_ connection: RedisConnection) async {
-    guard reports.count > reports.unsent || frames.count > 0, MonotonicTime.now >= progressAt + stall else { return }
-    // Nobody reads: sending it all again would only fill the stream.
-    guard let dashboard = try? await connection.send(AgentBus.dashboard), !dashboard.isNull else {
+  /// Something was sent, and nothing was acknowledged for a while.
+  var isStalled: Bool {
+    (reports.count > reports.unsent || frames.count > frames.unsent) && MonotonicTime.now >= progressAt + stall
+  }
+
+  /// Sends it again, unless nobody reads: then it would only fill the stream.
+  func goAgain(readByDashboard: Bool) {
+    guard readByDashboard else {
       progressAt = .now
       return
     }

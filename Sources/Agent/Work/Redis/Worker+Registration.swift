@@ -55,7 +55,8 @@ extension Worker {
   private func takeLease() async throws(RedisError) -> Bool {
     var checked = ""
     for _ in 0..<8 {
-      let value = try await control.send(AgentBus.takeLease(uuid, journal: journal.identity, lease: leaseValue(), checked: checked))
+      let value = try await control.send(
+        AgentBus.takeLease(uuid, journal: journal.identity, lease: leaseValue(), checked: checked))
       switch AgentBus.leaseReply(value) {
       case .taken: return true
       case .unreadable: return false
@@ -68,7 +69,8 @@ extension Worker {
       case .held(let bytes):
         let holder = Lease(bytes: bytes)
         if await isGone(holder, bytes) { continue }
-        leaseFault = "held by another agent of this name" + (holder.map { " on \($0.beat.hostname), process \($0.beat.pid)" } ?? "")
+        leaseFault =
+          "held by another agent of this name" + (holder.map { " on \($0.beat.hostname), process \($0.beat.pid)" } ?? "")
         if !wasRegistered { fatal = .leaseHeld(uuid: uuid, journal: holder?.address.journal, holder: holder?.beat) }
         leaseRetryAt = .now + .seconds(5)
         publish()
@@ -132,7 +134,9 @@ extension Worker {
     let replies = try await control.pipeline(commands)
     if replies.count > 1, let milliseconds = replies[1].integer { _ = clock.hear(milliseconds, asked: asked) }
     for reply in replies {
-      if case .error(let error) = reply { logger.error("Redis refuses a part of the registration", metadata: ["why": "\(error)"]) }
+      if case .error(let error) = reply {
+        logger.error("Redis refuses a part of the registration", metadata: ["why": "\(error)"])
+      }
     }
     ProjectsFile.write(settings, Set(settings.tags), logger)
   }

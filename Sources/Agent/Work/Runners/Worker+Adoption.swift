@@ -24,7 +24,9 @@ extension Worker {
       guard let exit = feed.state.exit else { return }
       finish(attempt, exit)
     case .lost:
-      let why = traces.outputFile ? "its runner was ended before it could record how the run ended" : "the host was started anew before it was started"
+      let why =
+        traces.outputFile
+        ? "its runner was ended before it could record how the run ended" : "the host was started anew before it was started"
       lose(attempt, why)
     case .handOverAgain: handOverAgain(attempt)
     }

@@ -137,7 +137,8 @@ extension Worker {
     if attempt.failedStarts >= 4 {
       return end(
         attempt,
-        VerdictMaking.unstarted(.failed, reason: "runner", note: "runners end before they can start it", at: ProcessBoot.wallMilliseconds))
+        VerdictMaking.unstarted(
+          .failed, reason: "runner", note: "runners end before they can start it", at: ProcessBoot.wallMilliseconds))
     }
     if attempt.stage == .working { attempts.move(attempt, to: .waiting) }
     queue.append(attempt.id)
@@ -208,7 +209,9 @@ extension Worker {
 
   /// A file that no attempt of concern needs and no runner writes goes.
   private func dropRecordsIfUnused(_ path: [UInt8]) {
-    guard recordsInUse[path] == nil, !links.values.contains(where: { $0.records == path }), !departing.values.contains(where: { $0.records == path }) else { return }
+    guard recordsInUse[path] == nil, !links.values.contains(where: { $0.records == path }),
+      !departing.values.contains(where: { $0.records == path })
+    else { return }
     (path + [0]).withUnsafeBytes { bytes in
       if let name = bytes.assumingMemoryBound(to: CChar.self).baseAddress { unlink(name) }
     }
