@@ -1,5 +1,6 @@
 // The real programs, as an operator runs them: `dashboard` with its embedded Redis (or one of the test's own), `agent run`, and `curl`.
 // Each stand has a temporary folder and free ports, and is stopped by process id.
+import CSpawn
 import Foundation
 import Glibc
 
@@ -34,31 +35,30 @@ final class Running: @unchecked Sendable {  // `ended` is guarded by its lock, t
   init(_ executable: URL, _ arguments: [String], in folder: URL, log name: String) throws {
     self.name = name
     log = folder.appendingPathComponent("\(name).log")
-    var actions = posix_spawn_file_actions_t()
-    var attributes = posix_spawnattr_t()
-    posix_spawn_file_actions_init(&actions)
-    posix_spawnattr_init(&attributes)
-    defer {
-      posix_spawn_file_actions_destroy(&actions)
-      posix_spawnattr_destroy(&attributes)
-    }
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-    posix_spawn_file_actions_addopen(&actions, 1, log.path, O_WRONLY | O_CREAT | O_APPEND, 0o644)
-    posix_spawn_file_actions_adddup2(&actions, 1, 2)
-    var all = sigset_t()
-    sigfillset(&all)
-    posix_spawnattr_setsigdefault(&attributes, &all)
-    var none = sigset_t()
-    sigemptyset(&none)
-    posix_spawnattr_setsigmask(&attributes, &none)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
-    let shell = ["/bin/sh", "-c", #"cd "$1" && shift && exec "$@""#, "sh", folder.path, executable.path]
-    var words: [UnsafeMutablePointer<CChar>?] = (shell + arguments).map { strdup($0) } + [nil]
+    let descriptor = open(log.path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else { throw StandFault("\(log.path): \(String(cString: strerror(errno)))") }
+    defer { close(descriptor) }
+    // Everything but the three standard descriptors is closed in the child: an inherited pipe of another test's would never end.
+    var words: [UnsafeMutablePointer<CChar>?] = ([executable.path] + arguments).map { strdup($0) } + [nil]
     defer { for word in words { free(word) } }
-    var pid: pid_t = 0
-    let code = posix_spawn(&pid, "/bin/sh", &actions, &attributes, &words, environ)
-    guard code == 0 else { throw StandFault("\(executable.path): \(String(cString: strerror(code)))") }
-    self.pid = pid
+    pid = try folder.path.withCString { directory in
+      try words.withUnsafeMutableBufferPointer { words in
+        var request = cspawn_request()
+        request.path = UnsafePointer(words[0])
+        request.argv = UnsafePointer(words.baseAddress)
+        request.envp = UnsafePointer(environ)
+        request.directory = directory
+        request.stdin_fd = -1
+        request.stdout_fd = descriptor
+        request.stderr_fd = descriptor
+        request.extra_fd = -1
+        request.file_mask = -1
+        var failure = cspawn_failure()
+        let pid = cspawn_process(&request, &failure)
+        guard pid > 0 else { throw StandFault("\(executable.path): \(String(cString: strerror(failure.error)))") }
+        return pid
+      }
+    }
   }
 
   /// Its exit status once it has ended: an exit code, or the number of the signal that ended it.

@@ -182,9 +182,9 @@ enum FlowReports {
   static func apply(_ db: Database, _ frame: OutputFrame, now: Int64) throws -> BatchOutcome {
     var outcome = BatchOutcome(agent: frame.agent, address: frame.from)
     var agent = try AgentRow.fetch(db, frame.agent, now: now)
-    defer { outcome.acknowledgement = agent.acknowledgement }
-    guard case .apply = agent.output.judge(incarnation: frame.from.incarnation, first: frame.sequence, count: 1, oldest: frame.oldest)
-    else { return outcome }
+    let judgement = agent.output.judge(incarnation: frame.from.incarnation, first: frame.sequence, count: 1, oldest: frame.oldest)
+    outcome.acknowledgement = agent.acknowledgement
+    guard case .apply = judgement else { return outcome }
     outcome.applied = true
     var rest = frame.bytes[...]
     for slice in frame.slices {

@@ -40,7 +40,7 @@ public enum DashboardBus {
   }
 
   public static func acknowledge(_ agent: AgentID, fence: Fence, _ acknowledgement: Acknowledgement) -> RedisCommand {
-    Scripts.acknowledge.call(keys: [Keys.acked(agent), Keys.fence(agent)], [fence, acknowledgement.description])
+    Scripts.acknowledge.call(keys: [Keys.acked(agent), Keys.fence(agent)], [fence, acknowledgement.incarnation.description, acknowledgement.reports, acknowledgement.output])
   }
 
   public static func takeDashboard(store: Nonce, process: Nonce, fence: Fence) -> RedisCommand {

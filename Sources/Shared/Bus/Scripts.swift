@@ -65,15 +65,21 @@ public enum Scripts {
       return redis.call('GET', KEYS[2]) or '0'
       """)
 
-  /// Says what is committed. Never for an agent whose fence is newer.
-  /// KEYS acked, fence · ARGV fence, text
+  /// Says what is committed. Of one incarnation the numbers only grow: the collectors say it independently, in any order.
+  /// KEYS acked, fence · ARGV fence, incarnation, reports, output
   /// Returns 1. Error FENCED.
   public static let acknowledge = RedisScript(
     name: "acknowledge",
     source: """
       local fence = tonumber(redis.call('GET', KEYS[2]) or '0')
       if tonumber(ARGV[1]) < fence then return redis.error_reply('FENCED ' .. fence) end
-      redis.call('SET', KEYS[1], ARGV[2])
+      local reports, output = ARGV[3], ARGV[4]
+      local from, r, o = string.match(redis.call('GET', KEYS[1]) or '', '^([^:]+):(%d+):(%d+)$')
+      if from == ARGV[2] then
+        if tonumber(r) > tonumber(reports) then reports = r end
+        if tonumber(o) > tonumber(output) then output = o end
+      end
+      redis.call('SET', KEYS[1], ARGV[2] .. ':' .. reports .. ':' .. output)
       return 1
       """)
 

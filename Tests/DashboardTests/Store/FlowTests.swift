@@ -167,10 +167,14 @@ import Testing
           agent: agent, from: address, sequence: sequence, oldest: 1,
           slices: [OutputSlice(attempt: AttemptID(task: task), offset: offset, segments: [[1, text.utf8.count]])], bytes: Array(text.utf8))
       }
+      _ = try await apply(store, batch([ReportEvent(.running, attempt: AttemptID(task: task), startedAt: 1)]))
+      var acknowledged: [UInt64] = []
       for frame in [frame(1, 0, "hello "), frame(1, 0, "hello "), frame(2, 3, "lo world"), frame(3, 0, "hello")] {
-        _ = try await store.write { try FlowReports.apply($0, frame, now: 1) }
+        let outcome = try await store.write { try FlowReports.apply($0, frame, now: 1) }
+        acknowledged.append(outcome.acknowledgement?.output ?? 0)
       }
       #expect(try await kept(store) == "hello world")
+      #expect(acknowledged == [1, 1, 2, 3], "each commit says at once how far it is")
     }
   }
 

@@ -85,6 +85,20 @@ import Testing
     }
   }
 
+  @Test func acknowledgementsOfOneIncarnationOnlyGrowAndANewOneBeginsAnew() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let agent = AgentID("acked")
+      for (incarnation, reports, output, expected) in [
+        (1, 4, 7, "4:7"), (1, 6, 2, "6:7"), (1, 5, 9, "6:9"), (2, 1, 0, "1:0"),
+      ] as [(UInt64, UInt64, UInt64, String)] {
+        let said = Acknowledgement(incarnation: Nonce(incarnation), reports: reports, output: output)
+        _ = try await redis.send(DashboardBus.acknowledge(agent, fence: 1, said))
+        let held = try await redis.send(RedisCommand("GET", Keys.acked(agent))).string
+        #expect(held == "\(Nonce(incarnation)):\(expected)")
+      }
+    }
+  }
+
   @Test func theSendNumberIsRaisedAndNeverLowered() async throws {
     try await withRedis { (redis: RedisConnection) async throws -> Void in
       let agent = AgentID("number")
