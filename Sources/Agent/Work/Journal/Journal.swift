@@ -49,11 +49,16 @@ final class Journal: Sendable {
   // MARK: Opening
 
   /// Opens the journal or begins a new one. Blocks.
-  static func open(_ path: String) throws(AgentWorkError) -> Opened {
+  /// - Parameter compactFrom: a larger file is first written anew without what nobody needs.
+  static func open(_ path: String, compactFrom: UInt64 = 64 << 20) throws(AgentWorkError) -> Opened {
     let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else { throw .journal("\(FileError("open", path))") }
     do throws(AgentWorkError) {
-      return try read(path, descriptor)
+      let opened = try read(path, descriptor)
+      guard opened.damaged == nil, opened.journal.size > compactFrom, try JournalCompaction.run(path, descriptor, opened) else {
+        return opened
+      }
+      return try open(path, compactFrom: .max)
     } catch {
       close(descriptor)
       throw error
@@ -71,8 +76,10 @@ final class Journal: Sendable {
       switch try reader.next(path) {
       case .record(let placed):
         // A count that does not follow: something between is missing.
-        if placed.count != position.count + 1, position.count > 0 { damaged = true }
+        let follows = placed.count == position.count + 1 || position.count == 0 || placed.count <= contents.compactedThrough
+        if !follows { damaged = true }
         contents.apply(placed)
+        if case .compacted? = placed.record { continue }
         position = JournalPosition(journal: contents.journal ?? Nonce(0), count: placed.count, nonce: placed.nonce)
         if placed.count % markEvery == 1 || marks.isEmpty { marks.append((placed.count, placed.offset)) }
         continue

@@ -34,6 +34,8 @@ struct JournalContents: Sendable {
   /// Newest run of each plain task, by its name.
   private(set) var aliases: [[UInt8]: ULID] = [:]
   private(set) var newestPlain = ULID.min
+  /// Counts up to this one have gaps.
+  private(set) var compactedThrough: UInt64 = 0
 
   mutating func apply(_ placed: PlacedRecord) {
     guard let record = placed.record else { return }
@@ -60,6 +62,9 @@ struct JournalContents: Sendable {
       guard let offset = lastWords.removeValue(forKey: id) else { return }
       unsettled[id] = nil
       settled[id] = offset
+    case .compacted(let through, let sends):
+      compactedThrough = through
+      self.sends = max(self.sends, sends)
     case .forgotten(let id):
       forgotten = max(forgotten ?? id, id)
       settled = settled.filter { $0.key.task > id }

@@ -20,6 +20,10 @@ struct JournalFileReader {
   /// Of the next record, in the buffer.
   private var start = 0
   private var isAtEnd = false
+  private var length = 0
+
+  /// The bytes of the record that `next` returned last, as they stand in the file.
+  var frame: ArraySlice<UInt8> { buffer[start - length..<start] }
 
   init(descriptor: Int32, offset: UInt64, piece: Int = 1 << 16) {
     self.descriptor = descriptor
@@ -32,6 +36,7 @@ struct JournalFileReader {
       let (step, length) = JournalScanner.step(buffer, at: start, offset: offset)
       switch step {
       case .record(let placed):
+        self.length = length
         start += length
         offset += UInt64(length)
         return .record(placed)

@@ -3,7 +3,7 @@
 // the kind (one byte), then fields as Runner's TLV describes. Count and nonce together tell a journal that was rolled back from one that
 // went on (rule `nonce`). Unknown kinds and tags are skipped: a newer agent may have written them.
 // The first record is an identity. An attempt's first record, taken, tombstone or ended, holds for good (rule `first`).
-// When adding a kind or field, also: a golden file in Tests/AgentTests/Work/Golden. Nothing here is ever changed, only added to.
+// When adding a kind or field, also: the golden bytes in JournalKeepingTests. Nothing here is ever changed, only added to.
 
 import Runner
 import Shared
@@ -25,6 +25,8 @@ enum JournalRecord: Sendable, Equatable {
   case acknowledged(AttemptID)
   /// The newest id whose records were dropped.
   case forgotten(ULID)
+  /// The first of a file that was written anew without what nobody needs: counts up to this one have gaps. Stands outside the counting.
+  case compacted(through: UInt64, sends: SendNumber)
 
   struct Ending: Sendable, Equatable, Codable {
     var verdict: Verdict
@@ -35,7 +37,7 @@ enum JournalRecord: Sendable, Equatable {
 
   var attempt: AttemptID? {
     switch self {
-    case .identity, .opened, .forgotten: nil
+    case .identity, .opened, .forgotten, .compacted: nil
     case .taken(let id, _, _, _), .tombstone(let id, _, _, _), .handedOff(let id, _, _), .ended(let id, _), .acknowledged(let id):
       id
     }
@@ -76,6 +78,9 @@ extension JournalRecord {
     case .ended(_, let ending): fields.put(2, try JSONCoder.encode(ending))
     case .acknowledged: break
     case .forgotten(let id): fields.put(2, Array(id.description.utf8))
+    case .compacted(let through, let sends):
+      fields.put(2, through)
+      fields.put(3, sends.raw)
     }
     return head + fields.bytes
   }
@@ -90,6 +95,7 @@ extension JournalRecord {
     case .ended: 6
     case .acknowledged: 7
     case .forgotten: 8
+    case .compacted: 9
     }
   }
 
@@ -112,6 +118,9 @@ extension JournalRecord {
     case 8:
       guard let id = ULID(text(2)) else { return nil }
       self = .forgotten(id)
+      return
+    case 9:
+      self = .compacted(through: number(2), sends: SendNumber(raw: signed(3)))
       return
     default: break
     }
