@@ -48,6 +48,7 @@ let package = Package(
     .testTarget(name: "RunnerTests", dependencies: ["Runner", "CSpawn", "RunnerTestChild"], exclude: ["Golden"]),
     .testTarget(name: "DashboardTests", dependencies: ["Dashboard", "Shared", "HTTP", grdb]),
     .testTarget(name: "AgentTests", dependencies: ["Agent", "Shared", "Redis", "Runner", "RedisTestSupport", logging]),
+    .testTarget(name: "PageTests", dependencies: ["Dashboard", "Agent"]),
     .testTarget(name: "EndToEndTests", dependencies: ["Dashboard", "Agent", "CSpawn"]),
   ],
   swiftLanguageModes: [.v6]
