@@ -170,6 +170,16 @@ struct PageTests {
     }
   }
 
+  /// Browsers allow six connections to one server, and keep pages that were left for their back button.
+  @Test func aPageThatWasLeftKeepsNoConnection() async throws {
+    try await Stage.with { stage in
+      for count in 1...12 {
+        try stage.browser.show("\(stage.address)/?\(count)#/")
+        try stage.browser.wait("the host is on overview \(count)", "document.querySelector('.fleet')?.innerText.includes('web-1')")
+      }
+    }
+  }
+
   @Test func brokenStatesAreSaid() async throws {
     try await Stage.with(agent: false) { stage in
       let page = stage.browser

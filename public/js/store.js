@@ -85,15 +85,20 @@ export function start() {
     if (ok) { if (shared.link.up) shared.link.since = Date.now(); }
     else setLink(false, shared.link.next);
   });
-  open();
+  // A tab that was opened behind others waits until it is looked at.
+  if (document.hidden) everOpen = true; else open();
   loadHealth();
   setInterval(() => { if (!document.hidden && shared.link.up) loadHealth(); }, 10_000);
   let hide = 0;
+  const rest = () => { stream?.abort(); stream = null; tell("hidden"); };
+  const wake = () => { if (!stream) { open(); tell("seen"); } };
   document.addEventListener("visibilitychange", () => {
     clearTimeout(hide);
-    if (document.hidden) hide = setTimeout(() => { stream?.abort(); stream = null; tell("hidden"); }, 60_000);
-    else if (!stream) { open(); tell("seen"); }
+    if (document.hidden) hide = setTimeout(rest, 10_000); else wake();
   });
+  // A page that a browser keeps for its back button must not keep a connection.
+  addEventListener("pagehide", rest);
+  addEventListener("pageshow", wake);
 }
 
 async function loadHealth() {

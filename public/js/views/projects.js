@@ -31,6 +31,7 @@ function update(row, one) {
   fill(row.querySelector(".c-state"), one.online === one.agents ? mark("online", `${count(one.agents, "host")}, all online`)
     : mark("offline", `${number(one.online)} of ${count(one.agents, "host")} online`));
   const [there, away] = row.querySelectorAll(".strip-bar i");
+  away.hidden = one.online === one.agents;
   there.style.flexGrow = one.online / one.agents;
   away.style.flexGrow = 1 - one.online / one.agents;
 }

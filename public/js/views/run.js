@@ -92,7 +92,7 @@ export function view(root, route, signal) {
   }
 
   function open() {
-    if (stop || signal.aborted) return;
+    if (stop || signal.aborted || document.hidden) return;
     stop = new AbortController();
     signal.addEventListener("abort", () => stop?.abort());
     follow(runPath(auuid, "/log?follow=1"), {

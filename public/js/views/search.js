@@ -29,7 +29,7 @@ export function view(root, route, signal) {
     if (!words) return;
     const found = allAgents().filter(one => `${one.uuid} ${one.hostname ?? ""} ${one.address ?? ""}`.toLowerCase().includes(lower));
     show(hosts, found, one => `${one.uuid} ${one.online}`, one => h("li.row", null, h("a.row-link", { href: link(["agents", one.uuid]), "data-row": one.uuid, "aria-label": one.uuid }),
-      h("span.c-state", null, mark(one.online ? "online" : "offline")), h("span.c-host", null, one.uuid), h("span.muted", null, one.projects.join(", "))));
+      h("span.c-host", null, one.uuid), mark(one.online ? "online" : "offline")));
     if (found.length > most) fill(hosts.more, h("a", { href: link(["agents"], { q: words }) }, `All ${number(found.length)} hosts`));
     show(projects, byProject().filter(([name]) => name?.toLowerCase().includes(lower)), ([name]) => name, ([name, members]) => h("li.row", null,
       h("a.row-link", { href: link(["agents"], { project: name }), "data-row": name, "aria-label": name }), h("span.c-host", null, name), h("span.muted", null, `${number(members.length)} hosts`)));
