@@ -15,8 +15,11 @@ extension Worker {
       guard await registered() else { continue }
       let message = await awaitControl()
       if isLeaving { return }
+      let began = MonotonicTime.now
       await look(message)
       checkDrained()
+      // Enough to do: more is fetched at once instead of one by one.
+      if queue.count - queueHead > settings.task.concurrency { await pause(since: began) }
     }
   }
 
@@ -113,10 +116,12 @@ extension Worker {
   func leaseValue() -> [UInt8] {
     beats += 1
     publish()
+    // A lease that is just being taken says how things stand with it.
+    let fault = hasLease ? board.status.fault : journal.fault.map { "\($0)" } ?? journalTrouble
     let beat = Heartbeat(
       count: beats, load1: HostFacts.load1(), running: attempts.working, waiting: attempts.waiting,
       concurrency: settings.task.concurrency,
-      health: board.status.fault ?? "healthy", hostname: surroundings.host.hostname, pid: Int(ProcessBoot.pid))
+      health: fault ?? "healthy", hostname: surroundings.host.hostname, pid: Int(ProcessBoot.pid))
     // Cannot fail: every number in it is finite.
     return (try? Lease(address: address, beat: beat).encoded()) ?? []
   }
