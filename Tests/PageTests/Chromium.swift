@@ -167,7 +167,9 @@ final class Chromium {
       let details = parameters["exceptionDetails"] as? [String: Any]
       complaints.append("exception: \((details?["exception"] as? [String: Any])?["description"] ?? details?["text"] ?? "")")
     case "Runtime.consoleAPICalled":
-      if ["error", "warning", "assert"].contains(parameters["type"] as? String) { complaints.append("console: \(parameters["args"] ?? "")") }
+      if ["error", "warning", "assert"].contains(parameters["type"] as? String) {
+        complaints.append("console: \(parameters["args"] ?? "")")
+      }
     case "Log.entryAdded":
       let entry = parameters["entry"] as? [String: Any] ?? [:]
       // Chromium logs each answer that is an error; those that a test provokes on purpose are the page's business.

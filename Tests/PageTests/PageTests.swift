@@ -4,13 +4,16 @@ import Foundation
 import Testing
 
 @Suite(
-  .serialized, .enabled(if: Chromium.path != nil, "chromium is not installed; scripts/bootstrap installs it"), .timeLimit(.minutes(5)))
+  .serialized, .enabled(if: Chromium.path != nil, "chromium is not installed; scripts/bootstrap installs it"),
+  .timeLimit(.minutes(5)))
 struct PageTests {
   @Test func aTaskGoesFromTheFormToItsVerdict() async throws {
     try await Stage.with { stage in
       let page = stage.browser
       try page.show(stage.address + "/#/agents")
-      try page.wait("the agent is listed online", "[...document.querySelectorAll('.agent')].some(row => /online\\s*web-1/.test(row.innerText))")
+      try page.wait(
+        "the agent is listed online",
+        "[...document.querySelectorAll('.agent')].some(row => /online\\s*web-1/.test(row.innerText))")
       try page.wait("the counter says one online", "document.querySelector('[data-count=online] b').textContent === '1'")
 
       let gate = stage.folder + "/gate"
@@ -31,7 +34,8 @@ struct PageTests {
       try page.wait("it is told to screen readers", "document.getElementById('said').textContent.includes('failed')")
 
       try page.value("document.querySelector('[data-nav=tasks]').click()")
-      try page.wait("the task is listed with its state", "/failed[\\s\\S]*echo first/.test(document.querySelector('.row.task')?.innerText)")
+      try page.wait(
+        "the task is listed with its state", "/failed[\\s\\S]*echo first/.test(document.querySelector('.row.task')?.innerText)")
       try page.value("history.back()")
       try page.wait("back shows the run again", "document.querySelector('.log-rows')?.innerText.includes('first')")
     }
@@ -54,7 +58,8 @@ struct PageTests {
       try page.wait("scrolled up, it offers to jump", "!document.querySelector('.log-jump').hidden")
       let top = try page.text("document.querySelector('.log-rows .ln').textContent")
       _ = FileManager.default.createFile(atPath: gate, contents: nil)
-      try page.wait("new lines are counted", "document.querySelector('.log-jump').textContent === 'Jump to the end (128 new lines)'")
+      try page.wait(
+        "new lines are counted", "document.querySelector('.log-jump').textContent === 'Jump to the end (128 new lines)'")
       try page.require("what was being read stays", "document.querySelector('.log-rows .ln').textContent === '\(top)'")
       try page.value("document.querySelector('.log-jump').click()")
       try page.wait("the jump leads to the end", "\(last) === '20128' && document.querySelector('.log-jump').hidden")
@@ -76,11 +81,16 @@ struct PageTests {
       try page.press("Enter", control: true)
       try page.wait(
         "an unknown target is told at its field",
-        "document.querySelector('[data-field=target] .fault').textContent.includes('no agent and no project is named \"nobody\"')")
-      try page.require("the field has the focus", "document.activeElement.id === 'target' && document.activeElement.hasAttribute('aria-invalid')")
+        "document.querySelector('[data-field=target] .fault').textContent.includes('no agent and no project is named \"nobody\"')"
+      )
+      try page.require(
+        "the field has the focus", "document.activeElement.id === 'target' && document.activeElement.hasAttribute('aria-invalid')"
+      )
       try page.value("document.getElementById('target').value = 'web-1'; document.getElementById('timeout').value = '0'")
       try page.value("document.querySelector('form.new').requestSubmit()")
-      try page.wait("a bad option is told at its field", "document.querySelector('[data-field=timeout] .fault').textContent.includes('must not be 0')")
+      try page.wait(
+        "a bad option is told at its field",
+        "document.querySelector('[data-field=timeout] .fault').textContent.includes('must not be 0')")
       try page.require("the options are unfolded", "document.querySelector('.options').open")
 
       try page.show(stage.address + "/#/runs/web-1-01ARZ3NDEKTSV4RRFFQ69G5FAV")
@@ -95,13 +105,15 @@ struct PageTests {
       let page = stage.browser
       try page.show(stage.address + "/#/new?target=web-1")
       try page.wait("the host is known", "document.getElementById('target-says').textContent.includes('one host')")
-      try page.type("printf '<img src=x onerror=alert(1)>\\n\\033[31mred\\033[0m \\000nul \\377bad\\n\\342\\200\\256evil\\n'; true \"<b>&\"")
+      try page.type(
+        "printf '<img src=x onerror=alert(1)>\\n\\033[31mred\\033[0m \\000nul \\377bad\\n\\342\\200\\256evil\\n'; true \"<b>&\"")
       try page.press("Enter", control: true)
       try page.wait("it has ended", "document.querySelector('.run-state [data-state=succeeded]')")
       try page.wait("tags are text", "document.querySelector('.log-rows').innerText.includes('<img src=x onerror=alert(1)>')")
       try page.require("and no element", "document.querySelector('main img, main b') === null")
       try page.require("colours are read", "document.querySelector('.log-rows .f1')?.textContent === 'red'")
-      try page.require("NUL and bad bytes are seen", "document.querySelector('.log-rows').innerText.includes('⟨00⟩nul \\uFFFDbad')")
+      try page.require(
+        "NUL and bad bytes are seen", "document.querySelector('.log-rows').innerText.includes('⟨00⟩nul \\uFFFDbad')")
       try page.require("direction marks are seen", "document.querySelector('.log-rows').innerText.includes('⟨U+202E⟩evil')")
     }
   }
@@ -117,7 +129,8 @@ struct PageTests {
       try page.press("j")
       try page.wait("j goes to a row", "document.activeElement.dataset.row === 'web-1'")
       try page.press("Enter")
-      try page.wait("Enter opens it", "location.hash === '#/agents/web-1' && document.querySelector('.facts')?.innerText.includes('web')")
+      try page.wait(
+        "Enter opens it", "location.hash === '#/agents/web-1' && document.querySelector('.facts')?.innerText.includes('web')")
       try page.press("Escape")
       try page.wait("Esc goes back", "location.hash === '#/agents' && document.activeElement.dataset.row === 'web-1'")
       try page.press("n")
@@ -126,13 +139,15 @@ struct PageTests {
       try page.wait("targets are completed", "document.querySelectorAll('#targets [role=option]').length === 2")
       try page.press("ArrowDown")
       try page.press("Enter")
-      try page.require("Enter takes the first", "document.getElementById('target').value === 'web' && document.activeElement.id === 'taskname'")
+      try page.require(
+        "Enter takes the first", "document.getElementById('target').value === 'web' && document.activeElement.id === 'taskname'")
       try page.press("Escape")
       try page.press("/")
       try page.wait("/ is the search", "document.activeElement.id === 'search-input'")
       try page.type("web-1")
       try page.press("Enter")
-      try page.wait("it finds the host", "location.hash === '#/search?q=web-1' && document.querySelector('main [data-row=\"web-1\"]')")
+      try page.wait(
+        "it finds the host", "location.hash === '#/search?q=web-1' && document.querySelector('main [data-row=\"web-1\"]')")
       try page.press("?")
       try page.wait("? lists the keys", "document.getElementById('keys').open")
       try page.press("Escape")
@@ -156,7 +171,9 @@ struct PageTests {
       try page.wait("it has ended", "document.querySelector('.run-state [data-state=succeeded]')")
       let run = try page.text("location.hash")
       let task = try page.text("location.hash.slice(-26)")
-      for place in ["#/", "#/agents", "#/agents/web-1", "#/tasks", "#/tasks/\(task)", "#/runs", run, "#/projects", "#/new", "#/search?q=long"] {
+      for place in [
+        "#/", "#/agents", "#/agents/web-1", "#/tasks", "#/tasks/\(task)", "#/runs", run, "#/projects", "#/new", "#/search?q=long",
+      ] {
         for dark in [false, true] {
           try page.size(390, 844, dark: dark)
           try page.show("\(stage.address)/\(place)")
@@ -175,7 +192,8 @@ struct PageTests {
     try await Stage.with { stage in
       for count in 1...12 {
         try stage.browser.show("\(stage.address)/?\(count)#/")
-        try stage.browser.wait("the host is on overview \(count)", "document.querySelector('.fleet')?.innerText.includes('web-1')")
+        try stage.browser.wait(
+          "the host is on overview \(count)", "document.querySelector('.fleet')?.innerText.includes('web-1')")
       }
     }
   }
@@ -184,14 +202,20 @@ struct PageTests {
     try await Stage.with(agent: false) { stage in
       let page = stage.browser
       try page.show(stage.address + "/#/agents")
-      try page.wait("without an agent there is a line to paste", "document.querySelector('.empty')?.innerText.includes('agent start')")
+      try page.wait(
+        "without an agent there is a line to paste", "document.querySelector('.empty')?.innerText.includes('agent start')")
       try page.show(stage.address + "/#/tasks")
       try page.wait("without a task there is one too", "document.querySelector('.empty')?.innerText.includes('curl')")
       stage.stopDashboard()
-      try page.wait("a dashboard that is away is told", "/unreachable since \\d\\d:\\d\\d/.test(document.getElementById('bars').innerText)", within: 30)
-      try page.require("what was there stays, greyed", "document.body.classList.contains('stale') && document.querySelector('.empty')")
+      try page.wait(
+        "a dashboard that is away is told", "/unreachable since \\d\\d:\\d\\d/.test(document.getElementById('bars').innerText)",
+        within: 30)
+      try page.require(
+        "what was there stays, greyed", "document.body.classList.contains('stale') && document.querySelector('.empty')")
       try stage.startDashboard(listen: String(stage.address.dropFirst("http://".count)))
-      try page.wait("it comes back by itself", "document.getElementById('bars').innerText === '' && !document.body.classList.contains('stale')", within: 40)
+      try page.wait(
+        "it comes back by itself",
+        "document.getElementById('bars').innerText === '' && !document.body.classList.contains('stale')", within: 40)
     }
   }
 }

@@ -10,7 +10,8 @@ final class Stage {
   let browser: Chromium
 
   /// Where the test program lies, its neighbours lie too.
-  private static let programs = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
+  private static let programs =
+    (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
     .map { URL(fileURLWithPath: $0).deletingLastPathComponent().path } ?? "."
 
   /// Starts everything, hands it to `body`, and ends everything; complaints of the browser's console are faults.
@@ -48,7 +49,9 @@ final class Stage {
       let text = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
       return text.split(separator: "\n").first { $0.hasPrefix("Muster dashboard") }.map(String.init)
     }
-    guard let start = line.range(of: "http://"), let end = line.range(of: "  (") else { throw PageFault("no address in: \(line)") }
+    guard let start = line.range(of: "http://"), let end = line.range(of: "  (") else {
+      throw PageFault("no address in: \(line)")
+    }
     return String(line[start.lowerBound..<end.lowerBound])
   }
   func stopDashboard() {
