@@ -34,10 +34,13 @@ let package = Package(
     .executableTarget(name: "embed"),
     .plugin(name: "Embed", capability: .buildTool(), dependencies: ["embed"]),
     .executableTarget(
-      name: "Dashboard", dependencies: ["Shared", "HTTP", "Redis", grdb, lifecycle, arguments, httpTypes, logging], plugins: ["Embed"]),
+      name: "Dashboard", dependencies: ["Shared", "HTTP", "Redis", grdb, lifecycle, arguments, httpTypes, logging],
+      plugins: ["Embed"]),
     .target(name: "CSpawn"),
     .target(name: "Runner", dependencies: ["CSpawn"]),
-    .executableTarget(name: "Agent", dependencies: ["Shared", "HTTP", "Redis", "Runner", "CSpawn", "CEpoll", arguments, crypto, httpTypes, logging]),
+    .executableTarget(
+      name: "Agent",
+      dependencies: ["Shared", "HTTP", "Redis", "Runner", "CSpawn", "CEpoll", arguments, crypto, httpTypes, logging]),
     // Tests. Servers and helper children of theirs are targets too.
     .target(name: "RedisTestSupport", dependencies: ["Redis"], path: "Tests/RedisTestSupport"),
     .executableTarget(name: "RunnerTestChild", dependencies: ["Runner"], path: "Tests/RunnerTestChild"),

@@ -9,7 +9,8 @@ struct Embed: BuildToolPlugin {
     let output = context.pluginWorkDirectoryURL.appending(path: "EmbeddedResources.swift")
     var inputs: [URL] = []
     for folder in ["public", "migrations"] {
-      let files = FileManager.default.enumerator(at: root.appending(path: folder), includingPropertiesForKeys: [.isRegularFileKey])
+      let files = FileManager.default.enumerator(
+        at: root.appending(path: folder), includingPropertiesForKeys: [.isRegularFileKey])
       while let file = files?.nextObject() as? URL {
         if try file.resourceValues(forKeys: [.isRegularFileKey]).isRegularFile == true { inputs.append(file) }
       }

@@ -12,7 +12,8 @@ struct EmbedTool {
       for path in try FileManager.default.subpathsOfDirectory(atPath: base).sorted() {
         let file = base + "/" + path
         var isFolder: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: file, isDirectory: &isFolder), !isFolder.boolValue, !path.hasPrefix(".") else { continue }
+        guard FileManager.default.fileExists(atPath: file, isDirectory: &isFolder), !isFolder.boolValue, !path.hasPrefix(".")
+        else { continue }
         let bytes = try Data(contentsOf: URL(fileURLWithPath: file))
         source += "    (\"\(path)\", \"\(bytes.base64EncodedString())\"),\n"
       }

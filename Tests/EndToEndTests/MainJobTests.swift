@@ -16,7 +16,9 @@ import Testing
       #expect(run["project"] as? String == "web")
       #expect(run["outputBytes"] as? Int == 8)
       #expect(run["signalled"] as? Int == 0 && run["left"] as? Int == 0)
-      for time in ["queuedAt", "sentAt", "startedAt", "finishedAt"] { #expect((run[time] as? String)?.hasSuffix("Z") == true, "\(time)") }
+      for time in ["queuedAt", "sentAt", "startedAt", "finishedAt"] {
+        #expect((run[time] as? String)?.hasSuffix("Z") == true, "\(time)")
+      }
       let log = try await stand.get("/v1/producer/web/\(auuid)/log")
       #expect(log.status == 200)
       #expect(Set((log["log"] as? String ?? "").split(separator: "\n")) == ["out", "err"])
@@ -139,12 +141,18 @@ import Testing
       try await stand.startAgent("e1")
       let answer = try await stand.post(
         "/v1/producer/e1/task?wait=20",
-        ["taskname": "sh", "args": ["-c", "printf '%s|' \"$1\" \"$A\" \"$PWD\"; cat", "sh", "a b; $HOME"], "env": ["A": "é"], "cwd": "/", "stdin": "in\n"])
+        [
+          "taskname": "sh", "args": ["-c", "printf '%s|' \"$1\" \"$A\" \"$PWD\"; cat", "sh", "a b; $HOME"], "env": ["A": "é"],
+          "cwd": "/", "stdin": "in\n",
+        ])
       #expect((answer["runs"] as? [[String: Any]])?.first?["log"] as? String == "a b; $HOME|é|/|in\n")
       let clean = try await stand.post("/v1/producer/e1/task?wait=20", ["taskname": "env | cut -d= -f1 | sort | tr '\\n' ' '"])
       let names = ((clean["runs"] as? [[String: Any]])?.first?["log"] as? String ?? "").split(separator: " ").map(String.init)
       #expect(Set(names).isSuperset(of: ["PATH", "HOME", "USER", "LANG", "MUSTER_RUN", "MUSTER_TASK", "MUSTER_UUID"]))
-      #expect(Set(names).isSubset(of: ["PATH", "HOME", "USER", "LANG", "MUSTER_RUN", "MUSTER_TASK", "MUSTER_UUID", "PWD", "OLDPWD", "SHLVL", "_"]))
+      #expect(
+        Set(names).isSubset(of: [
+          "PATH", "HOME", "USER", "LANG", "MUSTER_RUN", "MUSTER_TASK", "MUSTER_UUID", "PWD", "OLDPWD", "SHLVL", "_",
+        ]))
     }
   }
 
@@ -190,7 +198,9 @@ import Testing
       let unknown = try await stand.post("/v1/producer/nobody/task", ["taskname": "true"])
       #expect(unknown.status == 404)
       #expect(unknown.text.contains("unknown_target") && unknown.text.contains("nobody"))
-      let broken = try await stand.curl(["-X", "POST", "-d", "{\"taskname\": tru}", "http://127.0.0.1:\(stand.port)/v1/producer/x/task"])
+      let broken = try await stand.curl([
+        "-X", "POST", "-d", "{\"taskname\": tru}", "http://127.0.0.1:\(stand.port)/v1/producer/x/task",
+      ])
       #expect(broken.status == 400 && broken.text.contains("bad_json") && broken.text.contains("line 1"))
       // A member put there by hand is known, and its work waits for it.
       _ = try await stand.redisCLI("sadd", "byhand", "later-1")

@@ -59,9 +59,13 @@ import Testing
       let file = stand.folder.appendingPathComponent("starts")
       let auuids = try await postMany(stand, "k3", 200, to: file)
       for _ in 0..<2 {
-        let pid = try await stand.redisCLI("info", "server").split(whereSeparator: \.isNewline).first { $0.hasPrefix("process_id:") }
+        let pid = try await stand.redisCLI("info", "server").split(whereSeparator: \.isNewline).first {
+          $0.hasPrefix("process_id:")
+        }
         kill(pid_t(pid?.dropFirst(11) ?? "") ?? 0, SIGKILL)
-        _ = try await eventually("the dashboard has started its Redis again") { try await stand.redisCLI("ping") == "PONG" ? true : nil }
+        _ = try await eventually("the dashboard has started its Redis again") {
+          try await stand.redisCLI("ping") == "PONG" ? true : nil
+        }
       }
       try await expectEachOnce(stand, auuids, in: file)
     }
@@ -72,8 +76,12 @@ import Testing
       try await stand.startAgent("o1")
       let gate = stand.folder.appendingPathComponent("gate")
       let auuid = try await stand.task(
-        "o1", "echo before; while [ ! -e \(gate.path) ]; do sleep 0.02; done; echo after; head -c 200000 /dev/zero | tr '\\0' y; exit 42")
-      _ = try await eventually("it runs") { try await stand.get("/v1/runs/\(auuid)/log")["log"] as? String == "before\n" ? true : nil }
+        "o1",
+        "echo before; while [ ! -e \(gate.path) ]; do sleep 0.02; done; echo after; head -c 200000 /dev/zero | tr '\\0' y; exit 42"
+      )
+      _ = try await eventually("it runs") {
+        try await stand.get("/v1/runs/\(auuid)/log")["log"] as? String == "before\n" ? true : nil
+      }
       try await stand.agent("o1").end(SIGKILL)
       try await stand.startAgent("o1")
       #expect(try await stand.get("/v1/runs/\(auuid)")["state"] as? String == "running")
@@ -93,7 +101,9 @@ import Testing
       let agent = try await stand.startAgent("l1")
       let file = stand.folder.appendingPathComponent("starts")
       let auuid = try await stand.task("l1", "echo $MUSTER_RUN >> \(file.path); sleep 30")
-      _ = try await eventually("it runs") { try await stand.get("/v1/runs/\(auuid)")["state"] as? String == "running" ? true : nil }
+      _ = try await eventually("it runs") {
+        try await stand.get("/v1/runs/\(auuid)")["state"] as? String == "running" ? true : nil
+      }
       let runners = String(decoding: try await output(of: "pgrep", ["-P", "\(agent.pid)"], allowFailure: true), as: UTF8.self)
         .split(separator: "\n").compactMap { pid_t($0) }
       #expect(!runners.isEmpty)
@@ -107,10 +117,27 @@ import Testing
     }
   }
 
+  @Test func aCleanedAwayOutputFileDoesNotMakeAKilledRunStartTwice() async throws {
+    try await withStand { (stand: Stand) async throws -> Void in
+      let agent = try await stand.startAgent("l2")
+      let file = stand.folder.appendingPathComponent("starts")
+      let auuid = try await stand.task("l2", "echo $MUSTER_RUN >> \(file.path); sleep 30")
+      _ = try await eventually("it runs") { try await stand.get("/v1/runs/\(auuid)")["state"] as? String == "running" ? true : nil }
+      let runners = String(decoding: try await output(of: "pgrep", ["-P", "\(agent.pid)"], allowFailure: true), as: UTF8.self)
+        .split(separator: "\n").compactMap { pid_t($0) }
+      try FileManager.default.removeItem(at: stand.stateFolder("l2").appendingPathComponent("log/runs/\(auuid).log"))
+      for runner in runners { kill(runner, SIGKILL) }
+      #expect(try await stand.verdict(auuid)["state"] as? String == "lost")
+      #expect(try String(contentsOf: file, encoding: .utf8) == "\(auuid)\n")
+    }
+  }
+
   @Test func tasksAreAcceptedWhileRedisIsAwayAndRunWhenItIsBack() async throws {
     try await withStand { (stand: Stand) async throws -> Void in
       try await stand.startAgent("r1")
-      let pid = try await stand.redisCLI("info", "server").split(whereSeparator: \.isNewline).first { $0.hasPrefix("process_id:") }
+      let pid = try await stand.redisCLI("info", "server").split(whereSeparator: \.isNewline).first {
+        $0.hasPrefix("process_id:")
+      }
       let server = pid_t(pid?.dropFirst(11) ?? "") ?? 0
       kill(server, SIGSTOP)
       let auuid = try await stand.task("r1", "echo still here")

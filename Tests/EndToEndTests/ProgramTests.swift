@@ -78,6 +78,25 @@ import Testing
     }
   }
 
+  @Test func aSilentRedisOfAKilledDashboardIsWaitedForAndNeverDoubled() async throws {
+    try await withStand { (stand: Stand) async throws -> Void in
+      try await stand.startAgent("silent-1")
+      let port = try stand.redisPort()
+      let line = try await stand.redisCLI("info", "server").split(whereSeparator: \.isNewline).first { $0.hasPrefix("process_id:") }
+      let server = pid_t(line?.dropFirst(11) ?? "") ?? 0
+      kill(server, SIGSTOP)
+      try await stand.killDashboard()
+      async let restarted: Void = stand.restartDashboard()
+      _ = try await eventually("it says that it waits") { stand.dashboard.text.contains("does not answer yet") ? true : nil }
+      kill(server, SIGCONT)
+      try await restarted
+      #expect(try stand.redisPort() == port)
+      #expect(stand.dashboard.text.contains("adopted"))
+      let run = try await stand.verdict(try await stand.task("silent-1", "true"))
+      #expect(run["state"] as? String == "succeeded")
+    }
+  }
+
   @Test func aDashboardWithoutItsRedisServesAcceptsAndSaysSo() async throws {
     try await withStand(redis: "127.0.0.1:1") { (stand: Stand) async throws -> Void in
       let health = try await eventually("it says that Redis is away") {

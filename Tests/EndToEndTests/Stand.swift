@@ -33,7 +33,8 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
   private static func launch(_ folder: URL, _ port: Int, _ redis: String) throws -> Running {
     try Running(
       try Binaries.url("dashboard"),
-      ["--listen", "127.0.0.1:\(port)", "--data", folder.appendingPathComponent("data").path, "--redis", redis], in: folder, log: "dashboard")
+      ["--listen", "127.0.0.1:\(port)", "--data", folder.appendingPathComponent("data").path, "--redis", redis], in: folder,
+      log: "dashboard")
   }
 
   private func ready() async throws {
@@ -63,7 +64,9 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
   func stateFolder(_ uuid: String) -> URL { folder.appendingPathComponent("agent-\(uuid)") }
 
   @discardableResult
-  func startAgent(_ uuid: String, projects: [String] = [], settings: [String: Any] = [:], wait: Bool = true) async throws -> Running {
+  func startAgent(_ uuid: String, projects: [String] = [], settings: [String: Any] = [:], wait: Bool = true) async throws
+    -> Running
+  {
     var json: [String: Any] = [
       "uuid": uuid, "redis": ["addr": "127.0.0.1", "port": try redisPort()],
       "state": ["path": stateFolder(uuid).path], "http": ["listen": "127.0.0.1:0"],
@@ -98,7 +101,9 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
       status: Int(String(decoding: data[data.index(after: newline)...], as: UTF8.self)) ?? 0, bytes: Data(data[..<newline]))
   }
 
-  func get(_ path: String, _ more: [String] = []) async throws -> Answer { try await curl(more + ["http://127.0.0.1:\(port)\(path)"]) }
+  func get(_ path: String, _ more: [String] = []) async throws -> Answer {
+    try await curl(more + ["http://127.0.0.1:\(port)\(path)"])
+  }
 
   func post(_ path: String, _ body: [String: Any]) async throws -> Answer {
     let text = String(decoding: try JSONSerialization.data(withJSONObject: body), as: UTF8.self)
@@ -108,7 +113,9 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
   /// Posts to an agent and returns the run's `auuid`.
   func task(_ uuid: String, _ taskname: String, _ more: [String: Any] = [:]) async throws -> String {
     let answer = try await post("/v1/producer/\(uuid)/task", ["taskname": taskname].merging(more) { $1 })
-    guard answer.status == 202, let auuid = answer["auuid"] as? String else { throw StandFault("POST: \(answer.status) \(answer.text)") }
+    guard answer.status == 202, let auuid = answer["auuid"] as? String else {
+      throw StandFault("POST: \(answer.status) \(answer.text)")
+    }
     return auuid
   }
 
@@ -165,7 +172,8 @@ func withStand(redis: String = "embedded", _ body: (Stand) async throws -> Void)
     try await body(stand)
     try await stand.stop()
   } catch {
-    let logs = (try? FileManager.default.contentsOfDirectory(at: stand.folder, includingPropertiesForKeys: nil))?
+    let logs =
+      (try? FileManager.default.contentsOfDirectory(at: stand.folder, includingPropertiesForKeys: nil))?
       .filter { $0.pathExtension == "log" }
       .map { "--- \($0.lastPathComponent)\n\(((try? String(contentsOf: $0, encoding: .utf8)) ?? "").suffix(3000))" }
       .joined(separator: "\n") ?? ""

@@ -19,6 +19,7 @@ struct Acceptance: Sendable {
 
   /// `POST /v1/producer/<segment>/task`.
   func post(_ segment: String, _ request: Request) async throws -> Response {
+    try CrossOrigin.refuse(request)
     try request.allow("wait")
     let wait = try Self.wait(request)
     switch services.standing() {

@@ -79,10 +79,12 @@ struct CollectorTools: Sendable {
         desk.denied.formUnion(outcome.denied)
         if outcome.restored { desk.toAsk = nil }
       }
-      if outcome.said_bye && outcome.hello == nil { fleet.left(outcome.agent) } else { fleet.spoke(outcome.agent, at: now) }
+      if outcome.saidBye && outcome.hello == nil { fleet.left(outcome.agent) } else { fleet.spoke(outcome.agent, at: now) }
       if outcome.hello != nil || ended > 0 || !outcome.denied.isEmpty { ring.insert(outcome.agent) }
       if outcome.refused > 0 {
-        logger.notice("reports for runs that have their verdict were refused", metadata: ["agent": "\(outcome.agent)", "count": "\(outcome.refused)"])
+        logger.notice(
+          "reports for runs that have their verdict were refused",
+          metadata: ["agent": "\(outcome.agent)", "count": "\(outcome.refused)"])
       }
       publish(outcome.agent, outcome.changed, outcome.grown)
     }
@@ -99,7 +101,8 @@ struct CollectorTools: Sendable {
 
   /// Sent on the shared connection without holding up the reading. What fails is repeated with the next commit.
   private func inBackground(_ commands: [RedisCommand]) {
-    let link = link, sender = sender
+    let link = link
+    let sender = sender
     Task {
       for outcome in await link.commands.outcomes(of: commands) {
         if case .success(.error(let error)) = outcome { sender.fenced(error) }

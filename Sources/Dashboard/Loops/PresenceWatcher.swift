@@ -30,7 +30,9 @@ struct PresenceWatcher: Service {
   }
 
   private func look() async throws -> Int {
-    let replies = try await link.commands.pipeline([RedisCommand("ZRANGE", Keys.agents, 0, -1, "WITHSCORES"), RedisCommand("TIME")])
+    let replies = try await link.commands.pipeline([
+      RedisCommand("ZRANGE", Keys.agents, 0, -1, "WITHSCORES"), RedisCommand("TIME"),
+    ])
     guard let words = replies[0].array else { return 0 }
     if let time = replies[1].array, time.count == 2, let seconds = time[0].integer, let micros = time[1].integer {
       fleet.redisClockOffset = seconds * 1000 + micros / 1000 - WallTime.now().milliseconds

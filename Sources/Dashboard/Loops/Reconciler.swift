@@ -155,12 +155,15 @@ struct Reconciler: Service {
     }
   }
 
-  private func say(_ kind: ControlMessage.Kind, _ cause: EndCause?, _ ids: [AttemptID], to agent: AgentID, _ fence: Fence) async throws {
+  private func say(_ kind: ControlMessage.Kind, _ cause: EndCause?, _ ids: [AttemptID], to agent: AgentID, _ fence: Fence)
+    async throws
+  {
     guard let address = flow.desks.desk(agent).address, !ids.isEmpty else { return }
     // Rule `asks`: a message about a run raises the number in Redis too.
     let number = try await flow.store.read { try AgentRow.number($0, agent) }
     let commands = try ids.chunks(of: Self.idsInMessage).map { part in
-      try DashboardBus.control(agent, fence: fence, number: number, ControlMessage(kind, to: address, attempts: part, cause: cause))
+      try DashboardBus.control(
+        agent, fence: fence, number: number, ControlMessage(kind, to: address, attempts: part, cause: cause))
     }
     for reply in try await flow.link.commands.pipeline(commands) {
       guard let error = reply.error else { continue }

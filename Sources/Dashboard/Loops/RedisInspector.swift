@@ -23,8 +23,11 @@ struct RedisInspector: Service {
   }
 
   func inspect() async throws {
-    let values = try await link.commands.pipeline([RedisCommand("INFO", "memory"), RedisCommand("INFO", "persistence"), RedisCommand("CONFIG", "GET", "save")])
-    let memory = fields(values[0]), persistence = fields(values[1])
+    let values = try await link.commands.pipeline([
+      RedisCommand("INFO", "memory"), RedisCommand("INFO", "persistence"), RedisCommand("CONFIG", "GET", "save"),
+    ])
+    let memory = fields(values[0])
+    let persistence = fields(values[1])
     let policy = memory["maxmemory_policy"] ?? "unknown"
     report(
       .eviction,
@@ -34,7 +37,10 @@ struct RedisInspector: Service {
     let persists = persistence["aof_enabled"] == "1" || !saves.isEmpty || values[2].error != nil
     report(
       .persistence,
-      persists ? nil : "Redis keeps nothing on disk: after its restart agents and dashboard repair what was on its way, but tasks put into plain keys by hand are lost; turn on appendonly")
+      persists
+        ? nil
+        : "Redis keeps nothing on disk: after its restart agents and dashboard repair what was on its way, but tasks put into plain keys by hand are lost; turn on appendonly"
+    )
   }
 
   private func report(_ line: HealthBoard.Line, _ sentence: String?) {

@@ -134,7 +134,9 @@ final class Sender: Service {
         }
       }
       for (agent, restored, outstanding) in results {
-        if restored { logger.warning("the store is a restored copy: asking before sending again", metadata: ["agent": "\(agent)"]) }
+        if restored {
+          logger.warning("the store is a restored copy: asking before sending again", metadata: ["agent": "\(agent)"])
+        }
         desks.withDesk(agent) { desk in
           desk.compared = true
           desk.outstanding = outstanding
@@ -219,7 +221,9 @@ final class Sender: Service {
     try await flush(&batch)
   }
 
-  private func encode(_ agent: AgentID, _ runs: [MarkedRun], _ address: AgentAddress, _ fence: Fence) throws -> (RedisCommand, Int) {
+  private func encode(_ agent: AgentID, _ runs: [MarkedRun], _ address: AgentAddress, _ fence: Fence) throws -> (
+    RedisCommand, Int
+  ) {
     // Redis is raised to a number that covers every mark of this batch.
     let number = runs.map(\.number).max() ?? .zero
     let clock = fleet.redisClockOffset
@@ -250,7 +254,9 @@ final class Sender: Service {
         failure = error
       case .success(let value):
         var tombstoned: [ULID] = []
-        for (run, status) in zip(item.runs, value.array ?? []) where status.integer == -1 { tombstoned.append(run.task) }
+        for (run, status) in zip(item.runs, value.array ?? []) where status.integer == DashboardBus.Sent.tombstoned.rawValue {
+          tombstoned.append(run.task)
+        }
         desks.withDesk(item.agent) { desk in for run in item.runs { desk.asked[run.task] = now } }
         if !tombstoned.isEmpty { try await heed(item.agent, tombstoned) }
       case .failure(let error) where error.nothingWasSent:
@@ -268,7 +274,8 @@ final class Sender: Service {
   private func heed(_ agent: AgentID, _ tasks: [ULID]) async throws {
     let now = WallTime.now().milliseconds
     try await store.write { db in for task in tasks { try FlowMarks.refused(db, agent, task, now: now) } }
-    logger.warning("found a tombstone instead of sending: cancelled before", metadata: ["agent": "\(agent)", "runs": "\(tasks.count)"])
+    logger.warning(
+      "found a tombstone instead of sending: cancelled before", metadata: ["agent": "\(agent)", "runs": "\(tasks.count)"])
   }
 
   func fenced(_ error: RedisReplyError) {

@@ -35,7 +35,10 @@ struct StandingKeeper: Service {
             mayTakeOver = false
           }
         } catch {
-          health.set(.redis, "\(error)")
+          if case .connected = link.commands.state {
+            logger.debug("the dashboard's lease was not renewed", metadata: ["why": "\(error)"])
+            health.set(.redis, "Redis does not do what it is asked (\(error)): tasks are accepted and wait in the store")
+          }
           if !(await pause(.milliseconds(500))) { break }
           continue
         }
@@ -46,7 +49,9 @@ struct StandingKeeper: Service {
       standing.move(to: .draining)
       let dropped = await link.commands.outcomes(
         of: [DashboardBus.dropDashboard(store: identity.id, process: process, fence: fence)], timeout: .seconds(1))
-      if case .failure(let error) = dropped[0] { logger.info("the dashboard's lease was left to run out", metadata: ["why": "\(error)"]) }
+      if case .failure(let error) = dropped[0] {
+        logger.info("the dashboard's lease was left to run out", metadata: ["why": "\(error)"])
+      }
     }
   }
 
@@ -54,7 +59,8 @@ struct StandingKeeper: Service {
     let held = try await link.commands.send(RedisCommand("GET", Keys.dashboard)).string
     let holder = held.map { $0.split(separator: ":").map(String.init) } ?? []
     if let other = holder.first, other != identity.id.description {
-      return standBy("another dashboard (store \(other)) writes to this Redis; give this one a Redis of its own, or stop the other")
+      return standBy(
+        "another dashboard (store \(other)) writes to this Redis; give this one a Redis of its own, or stop the other")
     }
     if holder.count > 1, holder[1] != process.description, !atStart {
       return standBy("another dashboard with a copy of this store writes to this Redis; stop one of the two")
@@ -63,7 +69,9 @@ struct StandingKeeper: Service {
     // Redis may know a higher one: the store is a restored copy, or another dashboard was here.
     while true {
       let before = try await link.commands.send(DashboardBus.raiseFence(to: fence))
-      guard let text = before.string, let number = Fence(text) else { throw StandingFault.unreadable("muster:fence", "\(before)") }
+      guard let text = before.string, let number = Fence(text) else {
+        throw StandingFault.unreadable("muster:fence", "\(before)")
+      }
       if number < fence { break }
       fence = number + 1
     }
@@ -85,6 +93,8 @@ struct StandingKeeper: Service {
       DashboardBus.renewDashboard(store: identity.id, process: process, fence: fence), DashboardBus.raiseFence(to: fence),
     ]
     let values = try await link.commands.pipeline(commands)
+    // A server that is full, loading, read-only, … says nothing about who holds the lease.
+    for value in values { if let error = value.error { throw error } }
     switch values[0].integer {
     case 1: break
     case -1:

@@ -40,7 +40,8 @@ final class Targets: Sendable {
       // Another type than a set is an agent's plain hash or somebody else's key.
       fromRedis = answer.array?.compactMap(\.string) ?? []
     } catch is RedisError { fromRedis = nil }
-    let (stored, removed) = try await store.read { db in (try TargetQueries.members(db, of: name), try TargetQueries.removed(db)) }
+    let (stored, removed) = try await store.read { db in (try TargetQueries.members(db, of: name), try TargetQueries.removed(db))
+    }
     let members = (fromRedis ?? stored).filter { nameFault($0) == nil && !removed.contains($0) }.sorted().map { AgentID($0) }
     guard members.isEmpty else { return members }
     throw fromRedis == nil ? TargetFault.redisAway(name) : TargetFault.unknown(name)

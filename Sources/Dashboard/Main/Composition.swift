@@ -35,7 +35,8 @@ struct Composition: Sendable {
     let known = try await store.read { try FlowDesks.load($0) }
     for (agent, desk) in known { desks.withDesk(agent) { $0 = desk } }
 
-    let sender = Sender(store: store, link: link, fleet: fleet, desks: desks, standing: standing, logger: logger) { agent, changed in
+    let sender = Sender(store: store, link: link, fleet: fleet, desks: desks, standing: standing, logger: logger) {
+      agent, changed in
       watch.publish(changed.map { RunNews(RunID(agent: agent, task: $0.task), .state($0.state)) })
     }
     let flow = CollectorTools(
@@ -50,7 +51,8 @@ struct Composition: Sendable {
     let newest = try await store.read { try FreshTask.newest(in: $0) }
     let api = APIServices(
       store: store, watch: watch, ids: ULIDGenerator(floor: newest ?? .min), version: MusterVersion.text,
-      agent: { try await targets.agent($0) }, project: { try await targets.project($0) }, either: { try await targets.either($0) },
+      agent: { try await targets.agent($0) }, project: { try await targets.project($0) },
+      either: { try await targets.either($0) },
       presence: { fleet.presence(of: $0) }, online: { fleet.onlineAgents() },
       admit: { task, db in
         for index in task.runs.indices {
@@ -86,8 +88,9 @@ struct Composition: Sendable {
     var services: [any Service] = []
     if let embedded { services.append(embedded) }
     services += [
-      StandingKeeper(store: store, link: link, standing: standing, desks: desks, health: health, identity: identity, logger: logger),
-      LinkWatcher(link: link, health: health, fleet: fleet),
+      StandingKeeper(
+        store: store, link: link, standing: standing, desks: desks, health: health, identity: identity, logger: logger),
+      LinkWatcher(link: link, health: health, fleet: fleet, logger: logger),
       RedisInspector(link: link, health: health, logger: logger),
       PresenceWatcher(link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, logger: logger),
       Janitor(store: store, days: settings.retention.days, bytes: Int64(settings.retention.bytes), logger: logger),
@@ -127,7 +130,9 @@ struct Composition: Sendable {
     do { try store.close() } catch { logger.error("the store did not close", metadata: ["why": "\(error)"]) }
   }
 
-  private static func redis(_ settings: DashboardSettings, health: HealthBoard, logger: Logger) async throws -> (RedisConfiguration, EmbeddedRedis?) {
+  private static func redis(_ settings: DashboardSettings, health: HealthBoard, logger: Logger) async throws -> (
+    RedisConfiguration, EmbeddedRedis?
+  ) {
     let address: RedisConfiguration.Address
     var embedded: EmbeddedRedis?
     switch settings.redis.place {
@@ -140,7 +145,8 @@ struct Composition: Sendable {
     }
     return (
       RedisConfiguration(
-        address: address, username: settings.redis.username, password: settings.redis.password?.reveal(), database: settings.redis.db),
+        address: address, username: settings.redis.username, password: settings.redis.password?.reveal(),
+        database: settings.redis.db),
       nil
     )
   }

@@ -15,17 +15,23 @@ enum Embedded {
   static func files(folder: String?) throws -> StaticFiles {
     if let folder {
       var status = stat()
-      guard stat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { throw StartFault("--public \(folder): there is no such folder") }
+      guard stat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
+        throw StartFault("--public \(folder): there is no such folder")
+      }
       return StaticFiles(root: folder, headers: headers)
     }
-    return StaticFiles(embedded: try EmbeddedResources.pages.map { EmbeddedFile(path: $0.path, bytes: try bytes($0)) }, headers: headers)
+    return StaticFiles(
+      embedded: try EmbeddedResources.pages.map { EmbeddedFile(path: $0.path, bytes: try bytes($0)) }, headers: headers)
   }
 
   /// No other origin, no inline code, no frame (DESIGN section 6).
   private static let headers: HTTPFields = {
     var fields = HTTPFields()
     let names: [(String, String)] = [
-      ("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"),
+      (
+        "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+      ),
       ("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"),
     ]
     for (name, value) in names { if let name = HTTPField.Name(name) { fields[name] = value } }

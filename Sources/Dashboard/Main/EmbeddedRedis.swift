@@ -1,6 +1,11 @@
 // The dashboard's own Redis: a private `redis-server` child under `data.path/redis`, loopback only, append-only file on, never evicting. It keeps
 // its port across restarts (file `port`), so that agents find it again. It stops with the dashboard; one that a killed dashboard left behind
-// is adopted at the next start. What if: it dies: started again with backoff; its port is taken by somebody else: another one, said in the log.
+// is adopted at the next start.
+//
+// Invariant: never two servers on one folder, for both would append to the same file. Each server inherits a locked descriptor (file `lock`):
+// as long as any lives, the kernel holds the lock, whatever became of us and however silent it is.
+// What if: it dies: started again with backoff; it is there and does not answer: waited for, then the start fails and says so; its port is taken
+// by somebody else: another one, said in the log.
 import Glibc
 import Logging
 import Redis
@@ -30,20 +35,58 @@ final class EmbeddedRedis: Service {
     self.health = health
     self.logger = logger
     let known = (try? readText("\(folder)/port")).flatMap { Int($0) }
-    if let known, let pid = await EmbeddedRedis.ownServer(at: known, folder: folder) {
+    if let known, try EmbeddedRedis.lockIsHeld(folder) {
       port = known
+      let pid = try await adopt()
       guarded.withLock { $0 = Guarded(pid: pid, isChild: false) }
       logger.info("adopted the embedded Redis that was left running", metadata: ["port": "\(known)", "pid": "\(pid)"])
       return
     }
-    let chosen = known.flatMap { isFree($0) ? $0 : nil } ?? freePort()
-    guard let chosen else { throw EmbeddedRedisFault(description: "no free port for the embedded Redis on 127.0.0.1") }
+    guard let chosen = known.flatMap({ isFree($0) ? $0 : nil }) ?? freePort() else {
+      throw EmbeddedRedisFault(description: "no free port for the embedded Redis on 127.0.0.1")
+    }
     if let known, known != chosen {
-      logger.warning("the embedded Redis has a new port, because its old one is in use", metadata: ["was": "\(known)", "now": "\(chosen)"])
+      logger.warning(
+        "the embedded Redis has a new port, because somebody else uses its old one: tell the agents",
+        metadata: ["was": "\(known)", "now": "\(chosen)"])
     }
     port = chosen
-    try await start()
+    // Before the server: whoever finds it running finds its port as well.
     try Files.writeAtomically(Array("\(chosen)\n".utf8), to: "\(folder)/port")
+    try await start()
+  }
+
+  private static let patience: Duration = .seconds(30)
+
+  /// A server of ours lives: waits until it answers. It may be loading its data, or be stopped.
+  private func adopt() async throws -> pid_t {
+    let deadline = SuspendingClock.now + Self.patience
+    var warned = false
+    while SuspendingClock.now < deadline, !Task.isCancelled {
+      if let pid = await EmbeddedRedis.ownServer(at: port, folder: folder) { return pid }
+      if !warned {
+        logger.warning("an embedded Redis is running and does not answer yet: waiting for it", metadata: ["port": "\(port)"])
+        warned = true
+      }
+      guard await pause(.milliseconds(200)) else { break }
+    }
+    throw EmbeddedRedisFault(
+      description:
+        "the embedded Redis of an earlier start still runs on port \(port) and does not answer; end that redis-server (fuser \(folder)/lock names it) and start again"
+    )
+  }
+
+  /// Whether a server that was started on this folder is still there.
+  private static func lockIsHeld(_ folder: String) throws -> Bool {
+    let descriptor = try openLock(folder)
+    defer { close(descriptor) }
+    return flock(descriptor, LOCK_EX | LOCK_NB) != 0
+  }
+
+  private static func openLock(_ folder: String) throws -> Int32 {
+    let descriptor = open("\(folder)/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else { throw EmbeddedRedisFault(description: "\(folder)/lock: \(systemErrorText(errno))") }
+    return descriptor
   }
 
   func run() async throws {
@@ -100,10 +143,16 @@ final class EmbeddedRedis: Service {
   private func start() async throws {
     let arguments = [
       "redis-server", "--port", "\(port)", "--bind", "127.0.0.1", "--dir", folder, "--daemonize", "no", "--appendonly", "yes",
-      "--appendfsync", "everysec", "--maxmemory-policy", "noeviction", "--logfile", "\(folder)/redis.log", "--tcp-keepalive", "60",
+      "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction", "--logfile", "\(folder)/redis.log", "--tcp-keepalive",
+      "60",
       "--maxclients", "20000", "--always-show-logo", "no",
     ]
-    let pid = try spawn(arguments)
+    let lock = try EmbeddedRedis.openLock(folder)
+    defer { close(lock) }
+    guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
+      throw EmbeddedRedisFault(description: "a redis-server on \(folder) is still running")
+    }
+    let pid = try spawn(arguments, lock: lock)
     guarded.withLock { $0 = Guarded(pid: pid, isChild: true) }
     let deadline = SuspendingClock.now + .seconds(20)
     while SuspendingClock.now < deadline {
@@ -137,7 +186,7 @@ final class EmbeddedRedis: Service {
   }
 
   /// In a session of its own: Ctrl-C at the dashboard's terminal is not meant for it.
-  private func spawn(_ arguments: [String]) throws -> pid_t {
+  private func spawn(_ arguments: [String], lock: Int32) throws -> pid_t {
     var actions = posix_spawn_file_actions_t()
     var attributes = posix_spawnattr_t()
     posix_spawn_file_actions_init(&actions)
@@ -149,13 +198,17 @@ final class EmbeddedRedis: Service {
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     posix_spawn_file_actions_addopen(&actions, 1, "\(folder)/redis.log", O_WRONLY | O_CREAT | O_APPEND, 0o600)
     posix_spawn_file_actions_adddup2(&actions, 1, 2)
+    // The lock's descriptor stays open in the server, and with it the lock.
+    posix_spawn_file_actions_adddup2(&actions, lock, 3)
     var all = sigset_t()
     sigfillset(&all)
     posix_spawnattr_setsigdefault(&attributes, &all)
     var none = sigset_t()
     sigemptyset(&none)
     posix_spawnattr_setsigmask(&attributes, &none)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | 0x80 /* POSIX_SPAWN_SETSID */))
+    // POSIX_SPAWN_SETSID, which the C library hides from Swift.
+    let setsidFlag: Int32 = 0x80
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | setsidFlag))
     var words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
     defer { for word in words { free(word) } }
     var pid: pid_t = 0
@@ -203,4 +256,11 @@ private func bound(_ port: Int) -> Int? {
 }
 
 private func isFree(_ port: Int) -> Bool { bound(port) != nil }
-private func freePort() -> Int? { bound(0) }
+/// Below the range of outgoing connections: while the server is down, no client may get its port by chance.
+private func freePort() -> Int? {
+  for _ in 0..<200 {
+    let port = Int.random(in: 10_000..<20_000)
+    if isFree(port) { return port }
+  }
+  return nil
+}

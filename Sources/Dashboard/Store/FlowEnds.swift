@@ -33,7 +33,8 @@ enum FlowEnds {
   /// Runs that are marked as sent and of which no agent has said a word.
   static func unreported(_ db: Database, limit: Int) throws -> [OpenRun] {
     try Row.fetchAll(
-      db, sql: "SELECT \(columns) FROM runs INDEXED BY runs_unreported WHERE state = 'sent' AND reported = 0 LIMIT ?", arguments: [limit]
+      db, sql: "SELECT \(columns) FROM runs INDEXED BY runs_unreported WHERE state = 'sent' AND reported = 0 LIMIT ?",
+      arguments: [limit]
     ).map(read)
   }
 

@@ -5,19 +5,26 @@ import Shared
 
 enum FlowOutput {
   /// Stores a slice's bytes. Returns true when it brought something new.
-  static func store(_ db: Database, run: inout RunRow, attempt: Int, _ slice: OutputSlice, _ bytes: ArraySlice<UInt8>) throws -> Bool {
+  static func store(_ db: Database, run: inout RunRow, attempt: Int, _ slice: OutputSlice, _ bytes: ArraySlice<UInt8>) throws
+    -> Bool
+  {
     let end = slice.offset + Int64(bytes.count)
     guard attempt == run.attempt, end > run.outputStored, slice.offset >= 0 else { return false }
     let skip = Int(max(0, run.outputStored - slice.offset))
-    try db.cachedStatement(sql: "INSERT OR IGNORE INTO output (run, attempt, offset, segments, bytes) VALUES (?, ?, ?, ?, ?)").execute(
-      arguments: [
-        run.id, attempt, slice.offset + Int64(skip), Segments.text(slice.segments, skipping: skip),
-        Data(bytes.dropFirst(skip)),
-      ])
+    try db.cachedStatement(sql: "INSERT OR IGNORE INTO output (run, attempt, offset, segments, bytes) VALUES (?, ?, ?, ?, ?)")
+      .execute(
+        arguments: [
+          run.id, attempt, slice.offset + Int64(skip), Segments.text(slice.segments, skipping: skip),
+          Data(bytes.dropFirst(skip)),
+        ])
     run.outputStored = end
     run.outputBytes = max(run.outputBytes, end)
     try db.cachedStatement(sql: "UPDATE runs SET output_stored = ?, output_bytes = ? WHERE id = ?")
       .execute(arguments: [run.outputStored, run.outputBytes, run.id])
+    // Output has a stream of its own: what was on its way when the verdict dropped the middle comes after it.
+    if let dropped = run.dropped, dropped.overlaps(slice.offset..<end) {
+      try drop(db, run: run.id, attempt: attempt, from: dropped.lowerBound, count: Int64(dropped.count))
+    }
     return true
   }
 

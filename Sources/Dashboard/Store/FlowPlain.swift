@@ -18,7 +18,7 @@ enum FlowPlain {
     try db.execute(
       sql: """
         INSERT INTO runs (task, uuid, project, state, queued_at, sent_at, alias)
-        VALUES (?, ?, (SELECT min(project) FROM members WHERE uuid = ?), 'sent', ?, ?, ?)
+        VALUES (?, ?, (SELECT json_extract(hello, '$.projects[0]') FROM agents WHERE uuid = ?), 'sent', ?, ?, ?)
         """,
       arguments: [task.description, agent.text, agent.text, plain.takenAt, plain.takenAt, agent.text + name])
     guard let run = try RunRow.fetch(db, task: task, agent: agent) else { throw StoredFault("a run just inserted is not there") }

@@ -10,7 +10,7 @@ struct BatchOutcome: Sendable {
   var applied = false
   var acknowledgement: Acknowledgement?
   var hello: Hello?
-  var said_bye = false
+  var saidBye = false
   var address: AgentAddress
   /// The store was found to be a restored copy.
   var restored = false
@@ -38,7 +38,9 @@ enum FlowReports {
   ) throws -> BatchOutcome {
     var outcome = BatchOutcome(agent: batch.agent, address: batch.from)
     var agent = try AgentRow.fetch(db, batch.agent, now: now)
-    switch agent.reports.judge(incarnation: batch.from.incarnation, first: batch.first, count: batch.events.count, oldest: batch.oldest) {
+    switch agent.reports.judge(
+      incarnation: batch.from.incarnation, first: batch.first, count: batch.events.count, oldest: batch.oldest)
+    {
     case .stale, .gap:
       outcome.acknowledgement = agent.acknowledgement
       return outcome
@@ -70,7 +72,8 @@ enum FlowReports {
     agent.journal = journal
     guard known else { return }
     let rows = try Row.fetchAll(
-      db, sql: "SELECT \(RunRow.columns) FROM runs WHERE uuid = ? AND state IN ('sent', 'running', 'unknown')", arguments: [agent.agent.text])
+      db, sql: "SELECT \(RunRow.columns) FROM runs WHERE uuid = ? AND state IN ('sent', 'running', 'unknown')",
+      arguments: [agent.agent.text])
     for row in rows {
       var run = try RunRow(row)
       if run.knowledge.journalChanged() { try run.saveKnowledge(db) }
@@ -85,11 +88,11 @@ enum FlowReports {
     case .hello:
       guard let hello = event.hello else { return }
       outcome.hello = hello
-      outcome.said_bye = false
+      outcome.saidBye = false
       try greet(db, agent.agent, hello, now: now)
       return
     case .bye:
-      outcome.said_bye = true
+      outcome.saidBye = true
       try db.execute(sql: "UPDATE agents SET stopped_at = ? WHERE uuid = ?", arguments: [now, agent.agent.text])
       return
     case .taken, .running, .ended, .unknown: break
@@ -133,7 +136,9 @@ enum FlowReports {
       outcome.changed.append((id.task, state))
     }
     if let slice = event.tail, hearing != .refused {
-      if try FlowOutput.store(db, run: &run, attempt: id.attempt, slice, tail) { outcome.grown.append((id.task, run.outputStored)) }
+      if try FlowOutput.store(db, run: &run, attempt: id.attempt, slice, tail) {
+        outcome.grown.append((id.task, run.outputStored))
+      }
     }
   }
 
@@ -194,7 +199,9 @@ enum FlowReports {
         outcome.unknown += 1
         continue
       }
-      if try FlowOutput.store(db, run: &run, attempt: id.attempt, slice, bytes) { outcome.grown.append((id.task, run.outputStored)) }
+      if try FlowOutput.store(db, run: &run, attempt: id.attempt, slice, bytes) {
+        outcome.grown.append((id.task, run.outputStored))
+      }
     }
     try agent.saveOutput(db)
     return outcome

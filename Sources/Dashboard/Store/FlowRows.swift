@@ -10,7 +10,11 @@ struct RunRow {
   var outputBytes: Int64
   var knowledge: RunKnowledge
 
-  static let columns = "id, attempt, project, output_stored, output_bytes, state, wants_end, reported, closing"
+  /// The middle of its output that is not kept, once the verdict has told.
+  var dropped: Range<Int64>?
+
+  static let columns =
+    "id, attempt, project, output_stored, output_bytes, state, wants_end, reported, closing, dropped_bytes, dropped_from"
 
   /// Flags that only the process remembers are filled in by the caller.
   /// - Parameter first: where `columns` begin in the row.
@@ -25,6 +29,9 @@ struct RunRow {
     let wants: String? = row[first + 6]
     knowledge = RunKnowledge(
       state: state, wantsEnd: wants.flatMap { EndCause(rawValue: $0) }, reported: row[first + 7], closing: row[first + 8])
+    let from: Int64? = row[first + 10]
+    let count: Int64 = row[first + 9]
+    dropped = from.flatMap { count > 0 ? $0..<$0 + count : nil }
   }
 
   static func fetch(_ db: Database, task: ULID, agent: AgentID) throws -> RunRow? {

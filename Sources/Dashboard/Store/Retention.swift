@@ -16,12 +16,14 @@ enum Retention {
     }
     guard try size(db) > limit else { return false }
     let withOutput = try Int64.fetchAll(
-      db, sql: "SELECT id FROM runs WHERE output_stored > 0 AND state NOT IN \(open) ORDER BY id LIMIT ?", arguments: [tasksInStep])
+      db, sql: "SELECT id FROM runs WHERE output_stored > 0 AND state NOT IN \(open) ORDER BY id LIMIT ?",
+      arguments: [tasksInStep])
     if !withOutput.isEmpty {
       for run in withOutput {
         try db.execute(sql: "DELETE FROM output WHERE run = ?", arguments: [run])
         try db.execute(
-          sql: "UPDATE runs SET output_stored = 0, note = coalesce(note || '; ', '') || 'its output was removed to save room' WHERE id = ?",
+          sql:
+            "UPDATE runs SET output_stored = 0, note = coalesce(note || '; ', '') || 'its output was removed to save room' WHERE id = ?",
           arguments: [run])
       }
       return true

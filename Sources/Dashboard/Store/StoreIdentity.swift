@@ -21,6 +21,7 @@ struct StoreIdentity: Sendable {
   }
   private static func set(_ db: Database, _ key: String, _ value: String) throws {
     try db.execute(
-      sql: "INSERT INTO store (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", arguments: [key, value])
+      sql: "INSERT INTO store (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+      arguments: [key, value])
   }
 }

@@ -13,7 +13,8 @@ enum TargetQueries {
 
   static func standing(_ db: Database, _ name: String) throws -> Standing {
     let row = try Row.fetchOne(
-      try db.cachedStatement(sql: "SELECT hello IS NOT NULL, removed_at IS NOT NULL FROM agents WHERE uuid = ?"), arguments: [name])
+      try db.cachedStatement(sql: "SELECT hello IS NOT NULL, removed_at IS NOT NULL FROM agents WHERE uuid = ?"),
+      arguments: [name])
     guard let row else { return .unheard }
     if row[1] as Bool { return .removed }
     return row[0] as Bool ? .heard : .unheard

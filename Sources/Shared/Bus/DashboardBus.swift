@@ -4,13 +4,20 @@ import Redis
 
 public enum DashboardBus {
   /// Result of one (id, envelope) pair of `send`.
-  public enum Sent: Int64, Sendable { case added = 1, alreadyThere = 0, tombstoned = -1 }
+  public enum Sent: Int64, Sendable {
+    case added = 1
+    case alreadyThere = 0
+    case tombstoned = -1
+  }
 
   private static let bell: [UInt8] = (try? ControlMessage(.bell).encoded()) ?? []
 
-  public static func send(_ agent: AgentID, fence: Fence, number: SendNumber, _ entries: [(id: AttemptID, envelope: [UInt8])]) -> RedisCommand {
+  public static func send(_ agent: AgentID, fence: Fence, number: SendNumber, _ entries: [(id: AttemptID, envelope: [UInt8])])
+    -> RedisCommand
+  {
     var command = Scripts.send.call(
-      keys: [Keys.inbox(agent), Keys.tombs(agent), Keys.fence(agent), Keys.sends(agent), Keys.control(agent)], [fence, number.raw, bell])
+      keys: [Keys.inbox(agent), Keys.tombs(agent), Keys.fence(agent), Keys.sends(agent), Keys.control(agent)],
+      [fence, number.raw, bell])
     for entry in entries {
       command.append(entry.id.description)
       command.append(entry.envelope)
@@ -21,12 +28,14 @@ public enum DashboardBus {
   /// Control messages kept before an agent; more are refused and repeated later.
   static let controlLength = 1000
 
-  public static func control(_ agent: AgentID, fence: Fence, number: SendNumber, _ message: ControlMessage) throws -> RedisCommand {
+  public static func control(_ agent: AgentID, fence: Fence, number: SendNumber, _ message: ControlMessage) throws -> RedisCommand
+  {
     var message = message
     message.fence = fence
     message.number = number
     return Scripts.control.call(
-      keys: [Keys.control(agent), Keys.fence(agent), Keys.sends(agent)], [fence, number.raw, controlLength, try message.encoded()])
+      keys: [Keys.control(agent), Keys.fence(agent), Keys.sends(agent)],
+      [fence, number.raw, controlLength, try message.encoded()])
   }
 
   public static func tombstones(_ agent: AgentID, fence: Fence, number: SendNumber, _ ids: [AttemptID]) -> RedisCommand {
@@ -40,7 +49,9 @@ public enum DashboardBus {
   }
 
   public static func acknowledge(_ agent: AgentID, fence: Fence, _ acknowledgement: Acknowledgement) -> RedisCommand {
-    Scripts.acknowledge.call(keys: [Keys.acked(agent), Keys.fence(agent)], [fence, acknowledgement.incarnation.description, acknowledgement.reports, acknowledgement.output])
+    Scripts.acknowledge.call(
+      keys: [Keys.acked(agent), Keys.fence(agent)],
+      [fence, acknowledgement.incarnation.description, acknowledgement.reports, acknowledgement.output])
   }
 
   public static func takeDashboard(store: Nonce, process: Nonce, fence: Fence) -> RedisCommand {

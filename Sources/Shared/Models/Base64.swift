@@ -25,7 +25,9 @@ public enum Base64 {
     if count == 1 {
       out += [alphabet[Int(pending >> 2 & 63)], alphabet[Int(pending << 4 & 63)], UInt8(ascii: "="), UInt8(ascii: "=")]
     } else if count == 2 {
-      out += [alphabet[Int(pending >> 10 & 63)], alphabet[Int(pending >> 4 & 63)], alphabet[Int(pending << 2 & 63)], UInt8(ascii: "=")]
+      out += [
+        alphabet[Int(pending >> 10 & 63)], alphabet[Int(pending >> 4 & 63)], alphabet[Int(pending << 2 & 63)], UInt8(ascii: "="),
+      ]
     }
     return String(decoding: out, as: UTF8.self)
   }

@@ -14,7 +14,8 @@ public struct Envelope: Sendable, Equatable, Codable {
   public var startBefore: Int64?
 
   public init(
-    agent: AgentID, journal: JournalID, task: ULID, attempt: Int = 1, number: SendNumber, spec: TaskSpec, startBefore: Int64? = nil
+    agent: AgentID, journal: JournalID, task: ULID, attempt: Int = 1, number: SendNumber, spec: TaskSpec,
+    startBefore: Int64? = nil
   ) {
     self.agent = agent
     self.journal = journal

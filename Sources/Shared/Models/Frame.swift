@@ -49,9 +49,13 @@ public struct Frame: Sendable, Equatable {
   /// - Throws: `FrameFault` for another magic, a newer format version, an unknown kind or scheme, or a length beyond the bytes.
   public init(bytes: [UInt8]) throws(FrameFault) {
     guard bytes.count >= 12, bytes[0] == UInt8(ascii: "M") else { throw FrameFault("no frame header") }
-    guard bytes[1] == Frame.version else { throw FrameFault("format version '\(Character(UnicodeScalar(bytes[1])))', this program reads '1'") }
+    guard bytes[1] == Frame.version else {
+      throw FrameFault("format version '\(Character(UnicodeScalar(bytes[1])))', this program reads '1'")
+    }
     guard let kind = Kind(rawValue: bytes[2]) else { throw FrameFault("kind \(bytes[2])") }
-    guard bytes[3] == Frame.unsigned else { throw FrameFault("signature scheme '\(Character(UnicodeScalar(bytes[3])))' is not known here") }
+    guard bytes[3] == Frame.unsigned else {
+      throw FrameFault("signature scheme '\(Character(UnicodeScalar(bytes[3])))' is not known here")
+    }
     var length = 0
     for byte in bytes[4..<12] {
       switch byte {

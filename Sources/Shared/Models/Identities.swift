@@ -126,7 +126,8 @@ public struct JournalPosition: Hashable, Sendable, CustomStringConvertible {
   }
   public init?(_ text: String) {
     let parts = text.split(separator: ":")
-    guard parts.count == 3, let journal = Nonce(String(parts[0])), let count = UInt64(parts[1]), let nonce = Nonce(String(parts[2]))
+    guard parts.count == 3, let journal = Nonce(String(parts[0])), let count = UInt64(parts[1]),
+      let nonce = Nonce(String(parts[2]))
     else { return nil }
     self.init(journal: journal, count: count, nonce: nonce)
   }

@@ -60,7 +60,8 @@ public struct Acknowledgement: Sendable, Equatable, CustomStringConvertible {
   }
   public init?(_ text: String) {
     let parts = text.split(separator: ":")
-    guard parts.count == 3, let incarnation = Nonce(String(parts[0])), let reports = UInt64(parts[1]), let output = UInt64(parts[2])
+    guard parts.count == 3, let incarnation = Nonce(String(parts[0])), let reports = UInt64(parts[1]),
+      let output = UInt64(parts[2])
     else { return nil }
     self.init(incarnation: incarnation, reports: reports, output: output)
   }

@@ -2,7 +2,10 @@
 // numbered by themselves, apart from reports; the dashboard keeps, by run, how far it has the bytes (`OutputSlice.offset`).
 
 /// Which of the command's two streams bytes came from.
-public enum OutputStream: UInt8, Sendable, Codable { case stdout = 1, stderr = 2 }
+public enum OutputStream: UInt8, Sendable, Codable {
+  case stdout = 1
+  case stderr = 2
+}
 
 /// Bytes of one attempt, contiguous from `offset`; the bytes themselves stand in the frame's body, slice after slice.
 public struct OutputSlice: Sendable, Equatable, Codable {
@@ -46,7 +49,9 @@ public struct OutputFrame: Sendable, Equatable, Codable {
     let frame = try Frame(bytes: bytes)
     self = try frame.decode(OutputFrame.self, as: .output)
     self.bytes = frame.body
-    guard slices.reduce(0, { $0 + $1.length }) == frame.body.count else { throw FrameFault("output slices do not add up to the body") }
+    guard slices.reduce(0, { $0 + $1.length }) == frame.body.count else {
+      throw FrameFault("output slices do not add up to the body")
+    }
   }
   public func encoded() throws -> [UInt8] { try Frame(kind: .output, encoding: self, body: bytes).bytes }
 }

@@ -21,7 +21,8 @@ public struct ReportBatch: Sendable, Equatable, Codable {
   enum CodingKeys: String, CodingKey { case `protocol`, agent, from, count, nonce, first, oldest, events }
 
   public init(
-    agent: AgentID, from: AgentAddress, position: JournalPosition, first: UInt64, oldest: UInt64, events: [ReportEvent], tails: [UInt8] = []
+    agent: AgentID, from: AgentAddress, position: JournalPosition, first: UInt64, oldest: UInt64, events: [ReportEvent],
+    tails: [UInt8] = []
   ) {
     self.protocol = Protocol.version
     self.agent = agent
@@ -119,7 +120,8 @@ public struct Hello: Sendable, Equatable, Codable {
   public var sends: SendNumber
 
   public init(
-    projects: [String], hostname: String, address: String, version: String, os: String, arch: String, startedAt: Int64, concurrency: Int,
+    projects: [String], hostname: String, address: String, version: String, os: String, arch: String, startedAt: Int64,
+    concurrency: Int,
     httpPort: Int?, sends: SendNumber
   ) {
     self.protocol = Protocol.version

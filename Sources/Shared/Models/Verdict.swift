@@ -28,8 +28,10 @@ public struct Verdict: Sendable, Equatable, Codable {
   public var left: Int
 
   public init(
-    state: RunState, exitCode: Int? = nil, signal: String? = nil, reason: String? = nil, note: String? = nil, startedAt: Int64? = nil,
-    finishedAt: Int64? = nil, outputBytes: Int64 = 0, droppedBytes: Int64 = 0, droppedFrom: Int64? = nil, stdoutSha256: String? = nil,
+    state: RunState, exitCode: Int? = nil, signal: String? = nil, reason: String? = nil, note: String? = nil,
+    startedAt: Int64? = nil,
+    finishedAt: Int64? = nil, outputBytes: Int64 = 0, droppedBytes: Int64 = 0, droppedFrom: Int64? = nil,
+    stdoutSha256: String? = nil,
     stderrSha256: String? = nil, signalled: Int = 0, left: Int = 0
   ) {
     self.state = state

@@ -22,7 +22,8 @@ import Testing
 
   /// Accepts a run; `sent` where it is marked in the same transaction.
   private func accept(_ store: Store, sent: Bool = true) async throws -> ULID {
-    let id = ids.next(), agent = agent
+    let id = ids.next()
+    let agent = agent
     try await store.write { db in
       var run = FreshRun(id: RunID(agent: agent, task: id), project: nil)
       if sent {
@@ -30,7 +31,8 @@ import Testing
         run.number = try FlowMarks.nextNumber(db, agent, now: 0)
       }
       try FreshTask(
-        id: id, auuid: "web-1-\(id)", target: "web-1", kind: .agent, spec: TaskSpec(taskname: "true"), origin: .http, createdAt: 0,
+        id: id, auuid: "web-1-\(id)", target: "web-1", kind: .agent, spec: TaskSpec(taskname: "true"), origin: .http,
+        createdAt: 0,
         startBefore: 1000, runs: [run]
       ).insert(into: db)
     }
@@ -57,7 +59,8 @@ import Testing
 
   private func ended(_ task: ULID, _ state: RunState, exit: Int? = 0, tail: OutputSlice? = nil) -> ReportEvent {
     ReportEvent(
-      .ended, attempt: AttemptID(task: task), verdict: Verdict(state: state, exitCode: exit, outputBytes: Int64(tail?.length ?? 0)), tail: tail)
+      .ended, attempt: AttemptID(task: task),
+      verdict: Verdict(state: state, exitCode: exit, outputBytes: Int64(tail?.length ?? 0)), tail: tail)
   }
 
   @Test func aShortRunIsOneBatchWithItsOutput() async throws {
@@ -68,8 +71,11 @@ import Testing
       #expect(outcome.applied && outcome.changed.map(\.state) == [.succeeded] && outcome.grown.map(\.upTo) == [5])
       #expect(outcome.acknowledgement == Acknowledgement(incarnation: Nonce(2), reports: 1, output: 0))
       let row = try await store.read { db in
-        try #require(try Row.fetchOne(db, sql: "SELECT segments, bytes, output_stored, exit_code FROM runs JOIN output ON output.run = runs.id"))
-          .databaseValues.map(\.description)
+        try #require(
+          try Row.fetchOne(
+            db, sql: "SELECT segments, bytes, output_stored, exit_code FROM runs JOIN output ON output.run = runs.id")
+        )
+        .databaseValues.map(\.description)
       }
       #expect(row[0] == "\"1:3,2:2\"" && row[2] == "5" && row[3] == "0")
     }
@@ -136,7 +142,8 @@ import Testing
     try await withStore { (store: Store) async throws -> Void in
       let queued = try await accept(store, sent: false)
       let hello = Hello(
-        projects: ["web"], hostname: "h", address: "a", version: "v", os: "o", arch: "x", startedAt: 0, concurrency: 2, httpPort: 1,
+        projects: ["web"], hostname: "h", address: "a", version: "v", os: "o", arch: "x", startedAt: 0, concurrency: 2,
+        httpPort: 1,
         sends: SendNumber(fence: 4, count: 7))
       let outcome = try await apply(store, batch([ReportEvent(.hello, hello: hello)]))
       #expect(outcome.restored && outcome.hello?.concurrency == 2)
@@ -153,7 +160,8 @@ import Testing
       let outcome = try await apply(store, batch([ReportEvent(.taken, attempt: AttemptID(task: task), plain: plain)]))
       #expect(outcome.changed.map(\.state) == [.sent])
       let found = try await store.read { db in
-        try String.fetchOne(db, sql: "SELECT alias || ' ' || origin || ' ' || queued_at FROM runs JOIN tasks ON tasks.id = runs.task")
+        try String.fetchOne(
+          db, sql: "SELECT alias || ' ' || origin || ' ' || queued_at FROM runs JOIN tasks ON tasks.id = runs.task")
       }
       #expect(found == "web-1a b plain 77")
     }
@@ -161,11 +169,14 @@ import Testing
 
   @Test func outputIsIdempotentByOffset() async throws {
     try await withStore { (store: Store) async throws -> Void in
-      let task = try await accept(store), address = address, agent = agent
+      let task = try await accept(store)
+      let address = address
+      let agent = agent
       func frame(_ sequence: UInt64, _ offset: Int64, _ text: String) -> OutputFrame {
         OutputFrame(
           agent: agent, from: address, sequence: sequence, oldest: 1,
-          slices: [OutputSlice(attempt: AttemptID(task: task), offset: offset, segments: [[1, text.utf8.count]])], bytes: Array(text.utf8))
+          slices: [OutputSlice(attempt: AttemptID(task: task), offset: offset, segments: [[1, text.utf8.count]])],
+          bytes: Array(text.utf8))
       }
       _ = try await apply(store, batch([ReportEvent(.running, attempt: AttemptID(task: task), startedAt: 1)]))
       var acknowledged: [UInt64] = []
@@ -180,14 +191,17 @@ import Testing
 
   private func kept(_ store: Store) async throws -> String {
     try await store.read { db in
-      try Data.fetchAll(db, sql: "SELECT bytes FROM output ORDER BY offset").reduce(into: "") { $0 += String(decoding: $1, as: UTF8.self) }
+      try Data.fetchAll(db, sql: "SELECT bytes FROM output ORDER BY offset").reduce(into: "") {
+        $0 += String(decoding: $1, as: UTF8.self)
+      }
     }
   }
 
   @Test(arguments: [(2, 5), (0, 3), (7, 3), (3, 3), (0, 10), (4, 1)])
   func theDroppedMiddleLeavesTheStore(_ from: Int, _ count: Int) async throws {
     try await withStore { (store: Store) async throws -> Void in
-      let task = try await accept(store), agent = agent
+      let task = try await accept(store)
+      let agent = agent
       let text = "0123456789"
       try await store.write { db in
         var run = try #require(try RunRow.fetch(db, task: task, agent: agent))
@@ -205,6 +219,23 @@ import Testing
         }
       }
       for (segments, bytes) in lengths { #expect(segments == bytes) }
+    }
+  }
+
+  @Test func outputOfTheDroppedMiddleThatComesAfterTheVerdictIsDroppedAsWell() async throws {
+    try await withStore { (store: Store) async throws -> Void in
+      let task = try await accept(store), address = address, agent = agent
+      @Sendable func frame(_ sequence: UInt64, _ offset: Int, _ text: String) -> OutputFrame {
+        OutputFrame(
+          agent: agent, from: address, sequence: sequence, oldest: 1,
+          slices: [OutputSlice(attempt: AttemptID(task: task), offset: Int64(offset), segments: [[1, text.utf8.count]])],
+          bytes: Array(text.utf8))
+      }
+      _ = try await store.write { try FlowReports.apply($0, frame(1, 0, "012"), now: 1) }
+      let verdict = Verdict(state: .succeeded, exitCode: 0, outputBytes: 10, droppedBytes: 4, droppedFrom: 4)
+      _ = try await apply(store, batch([ReportEvent(.ended, attempt: AttemptID(task: task), verdict: verdict)]))
+      for late in [frame(2, 3, "3456"), frame(3, 8, "89")] { _ = try await store.write { try FlowReports.apply($0, late, now: 1) } }
+      #expect(try await kept(store) == "012389")
     }
   }
 

@@ -21,12 +21,18 @@ import Testing
   private let address = AgentAddress(journal: Nonce(1), incarnation: Nonce(2))
 
   /// `#expect` wants untyped throws.
-  private func call(_ redis: RedisConnection, _ command: RedisCommand) async throws -> RedisValue { try await redis.send(command) }
+  private func call(_ redis: RedisConnection, _ command: RedisCommand) async throws -> RedisValue {
+    try await redis.send(command)
+  }
 
-  private func send(_ redis: RedisConnection, _ agent: AgentID, fence: Fence = 1, count: Int64 = 1, _ bytes: [UInt8] = [1, 0, 255]) async throws -> RedisValue {
+  private func send(
+    _ redis: RedisConnection, _ agent: AgentID, fence: Fence = 1, count: Int64 = 1, _ bytes: [UInt8] = [1, 0, 255]
+  ) async throws -> RedisValue {
     try await redis.send(DashboardBus.send(agent, fence: fence, number: SendNumber(fence: fence, count: count), [(id, bytes)]))
   }
-  private func takeLease(_ redis: RedisConnection, _ agent: AgentID, _ address: AgentAddress, position: String = "") async throws -> RedisValue {
+  private func takeLease(_ redis: RedisConnection, _ agent: AgentID, _ address: AgentAddress, position: String = "") async throws
+    -> RedisValue
+  {
     try await redis.run(
       Scripts.takeLease, keys: [Keys.lease(agent), Keys.journal(agent), Keys.fenced(agent)],
       [address.journal.description, "\(address) {}", 15_000, position])
@@ -36,7 +42,8 @@ import Testing
   ) async throws -> RedisValue {
     try await redis.run(
       Scripts.confirm, keys: [Keys.lease(agent), Keys.fenced(agent), Keys.inbox(agent), Keys.journal(agent)],
-      [address.description, address.journal.description, count, nonce.description] + ids.map { $0.description as any RedisArgument })
+      [address.description, address.journal.description, count, nonce.description]
+        + ids.map { $0.description as any RedisArgument })
   }
   private func expectError(_ prefix: String, _ body: () async throws -> RedisValue) async {
     do {
@@ -118,8 +125,11 @@ import Testing
       let restarted = AgentAddress(journal: Nonce(1), incarnation: Nonce(3))
       #expect(try await takeLease(redis, agent, restarted).array?.first?.string == "ok")
       let stranger = AgentAddress(journal: Nonce(7), incarnation: Nonce(8))
-      #expect(try await takeLease(redis, agent, stranger) == .array([.bytes(Array("held".utf8)), .bytes(Array("\(restarted) {}".utf8))]))
-      let renewed = try await redis.run(Scripts.renewLease, keys: [Keys.lease(agent)], [address.description, "\(address) {}", 15_000])
+      #expect(
+        try await takeLease(redis, agent, stranger)
+          == .array([.bytes(Array("held".utf8)), .bytes(Array("\(restarted) {}".utf8))]))
+      let renewed = try await redis.run(
+        Scripts.renewLease, keys: [Keys.lease(agent)], [address.description, "\(address) {}", 15_000])
       #expect(renewed.integer == 0, "the former incarnation has lost it")
     }
   }
@@ -263,10 +273,15 @@ import Testing
 
   @Test func oneStoreTakesTheDashboardsPlaceAgainAtOnceAndAnotherStandsBy() async throws {
     try await withRedis { (redis: RedisConnection) async throws -> Void in
-      let store = Nonce(1), other = Nonce(2)
-      #expect(try await call(redis, DashboardBus.takeDashboard(store: store, process: Nonce(5), fence: 1)).array?.first?.string == "ok")
-      #expect(try await call(redis, DashboardBus.takeDashboard(store: store, process: Nonce(6), fence: 2)).array?.first?.string == "ok")
-      #expect(try await call(redis, DashboardBus.takeDashboard(store: other, process: Nonce(7), fence: 3)).array?.first?.string == "held")
+      let store = Nonce(1)
+      let other = Nonce(2)
+      #expect(
+        try await call(redis, DashboardBus.takeDashboard(store: store, process: Nonce(5), fence: 1)).array?.first?.string == "ok")
+      #expect(
+        try await call(redis, DashboardBus.takeDashboard(store: store, process: Nonce(6), fence: 2)).array?.first?.string == "ok")
+      #expect(
+        try await call(redis, DashboardBus.takeDashboard(store: other, process: Nonce(7), fence: 3)).array?.first?.string
+          == "held")
       #expect(try await call(redis, DashboardBus.renewDashboard(store: store, process: Nonce(5), fence: 1)).integer == 0)
       #expect(try await call(redis, DashboardBus.renewDashboard(store: store, process: Nonce(6), fence: 2)).integer == 1)
       #expect(try await call(redis, DashboardBus.dropDashboard(store: store, process: Nonce(6), fence: 2)).integer == 1)

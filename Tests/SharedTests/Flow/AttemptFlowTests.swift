@@ -63,9 +63,11 @@ import Testing
   }
 
   @Test func cancellingIsAnsweredByTheJournalAlone() {
-    func reply(_ kind: ControlMessage.Kind, _ record: AttemptRecord, withRunner: Bool = false, boot: Bool = true) -> ControlReply {
+    func reply(_ kind: ControlMessage.Kind, _ record: AttemptRecord, withRunner: Bool = false, boot: Bool = true) -> ControlReply
+    {
       AttemptFlow.control(
-        kind, cause: .cancelled, AttemptKnowledge(record: record, takenThisBoot: boot), task: id, withRunner: withRunner, forgotten: older)
+        kind, cause: .cancelled, AttemptKnowledge(record: record, takenThisBoot: boot), task: id, withRunner: withRunner,
+        forgotten: older)
     }
     #expect(reply(.cancel, .none) == .tombstone(.cancelled))
     #expect(reply(.cancel, .taken) == .endUnstarted(.cancelled))

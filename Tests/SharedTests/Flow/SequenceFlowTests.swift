@@ -66,7 +66,11 @@ import Testing
       while received.count < 40 && steps < 20_000 {
         steps += 1
         switch Int.random(in: 0..<6, using: &random) {
-        case 0: if next <= 40 { window.append(next); next += 1 }
+        case 0:
+          if next <= 40 {
+            window.append(next)
+            next += 1
+          }
         case 1: window.goBack()
         case 2: _ = window.acknowledge(committed.sequence)
         default:

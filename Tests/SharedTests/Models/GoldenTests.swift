@@ -19,10 +19,12 @@ enum Samples {
     .cancel, to: address, fence: 3, number: SendNumber(fence: 3, count: 8),
     attempts: [AttemptID(task: task), AttemptID(task: task, attempt: 2)], cause: .expired, signal: "INT", grace: 2)
   static let verdict = Verdict(
-    state: .failed, exitCode: 3, reason: "output_cap", note: "a note", startedAt: 1_700_000_000_000, finishedAt: 1_700_000_001_000,
+    state: .failed, exitCode: 3, reason: "output_cap", note: "a note", startedAt: 1_700_000_000_000,
+    finishedAt: 1_700_000_001_000,
     outputBytes: 100, droppedBytes: 40, droppedFrom: 30, stdoutSha256: "aa", stderrSha256: "bb", signalled: 2, left: 1)
   static let report = ReportBatch(
-    agent: agent, from: address, position: JournalPosition(journal: address.journal, count: 9, nonce: Nonce(5)), first: 4, oldest: 2,
+    agent: agent, from: address, position: JournalPosition(journal: address.journal, count: 9, nonce: Nonce(5)), first: 4,
+    oldest: 2,
     events: [
       ReportEvent(
         .hello,
@@ -30,7 +32,8 @@ enum Samples {
           projects: ["web", "all-of-them"], hostname: "h", address: "10.0.0.1", version: "1.0.0", os: "Debian", arch: "x86_64",
           startedAt: 1_700_000_000_000, concurrency: 4, httpPort: nil, sends: SendNumber(fence: 3, count: 7))),
       ReportEvent(
-        .taken, attempt: AttemptID(task: task), plain: PlainTask(name: Array("n".utf8), command: [0xff, 0], takenAt: 1_700_000_000_000)),
+        .taken, attempt: AttemptID(task: task),
+        plain: PlainTask(name: Array("n".utf8), command: [0xff, 0], takenAt: 1_700_000_000_000)),
       ReportEvent(.running, attempt: AttemptID(task: task), startedAt: 1_700_000_000_000),
       ReportEvent(
         .ended, attempt: AttemptID(task: task), verdict: verdict,
@@ -45,7 +48,8 @@ enum Samples {
 
 @Suite struct GoldenTests {
   private func golden(_ name: String, _ present: [UInt8]) throws -> [UInt8] {
-    let url = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("Golden/\(name)")
+    let url = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent(
+      "Golden/\(name)")
     if ProcessInfo.processInfo.environment["MUSTER_WRITE_GOLDEN"] != nil, !FileManager.default.fileExists(atPath: url.path) {
       try Data(present).write(to: url)
     }

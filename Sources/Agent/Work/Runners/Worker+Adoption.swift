@@ -14,8 +14,11 @@ extension Worker {
     // In this order: gone, then the exit record, then the output file.
     let runner = AdoptedRunner(handOff.runner, attempt: attempt)
     feed.advanceToEnd()
+    // The output file is the proof, but somebody may have cleaned it away, or moved `log.path`: then what the runner said and recorded counts
+    // as well. A `begin` without the file stands for the moment before it, too; the safe side is not to start it again.
+    let wasBegun = attempt.startedAt != nil || (feed.state.begin != nil && feed.state.refused == nil)
     let traces = AttemptTraces(
-      runnerLives: runner != nil, exitRecord: feed.state.exit != nil, outputFile: Files.exists(outputPath(attempt)))
+      runnerLives: runner != nil, exitRecord: feed.state.exit != nil, outputFile: wasBegun || Files.exists(outputPath(attempt)))
     switch AttemptFlow.judge(attempt.knowledge, traces) {
     case .adopt:
       guard let runner else { return }
