@@ -26,7 +26,7 @@ extension Worker {
         attempt.feed = nil
         feeds[attempt.id] = nil
       } else {
-        feedIsReady(attempt)
+        feedIsReady(attempt, atOnce: true)
       }
       end(attempt, VerdictMaking.verdict(exit, hashes: KeptHashes.of(output, message.segments)))
       return
@@ -38,7 +38,7 @@ extension Worker {
   func finish(_ attempt: Attempt, _ exit: ExitRecord) {
     guard attempt.stage == .working, let records = attempt.handOff?.records else { return }
     attempts.move(attempt, to: .ending)
-    feedIsReady(attempt)
+    feedIsReady(attempt, atOnce: true)
     let run = "\(attempt.run)"
     let number = UInt64(attempt.id.attempt)
     let spool = Array(outputPath(attempt).utf8)
@@ -72,12 +72,16 @@ extension Worker {
     while !isOver {
       await endBell.wait(worker: self)
       while !ends.isEmpty {
+        let began = MonotonicTime.now
         let batch = ends
         ends = []
         do throws(AgentWorkError) {
           let placed = try journal.append(batch.map { .ended($0.attempt.id, $0.ending) })
           _ = try await journal.sync()
           for (item, place) in zip(batch, placed) { ended(item.attempt, item.ending, at: place.offset) }
+          startNext()
+          checkDrained()
+          await pause(since: began)
         } catch {
           ends = batch + ends
           inTrouble("ends have to wait", error)
@@ -85,8 +89,6 @@ extension Worker {
           await endBell.wait(until: .now + .seconds(1), worker: self)
         }
       }
-      startNext()
-      checkDrained()
     }
   }
 

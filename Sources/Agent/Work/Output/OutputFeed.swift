@@ -136,6 +136,8 @@ final class OutputFeed {
         let slice = OutputSlice(attempt: id, offset: Int64(clamping: next), segments: cut(UInt64(bytes.count)))
         return (slice, bytes)
       case .gone(let until): _ = cut(max(until, next + 1) - next)
+      // In the ring nobody can tell yet whether these bytes were overwritten: later, at the latest once the exit is known.
+      case .end where !isClosed: return nil
       // Recorded but not to be had: dropped for a full disk, or the file is gone.
       case .end, .failed: _ = cut(wanted)
       }

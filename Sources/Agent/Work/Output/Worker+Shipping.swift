@@ -8,10 +8,13 @@ extension Worker {
   private static let framesInWindow = 32
   private static let framesAtOnce = 4
   private static let gathering = Duration.milliseconds(50)
+  private static let ringPatience = Duration.milliseconds(200)
 
   /// Something of the output may be shipped, or soon.
-  func feedIsReady(_ attempt: Attempt) {
+  /// - Parameter atOnce: it has ended: nothing more is worth waiting for.
+  func feedIsReady(_ attempt: Attempt, atOnce: Bool = false) {
     guard let feed = attempt.feed else { return }
+    if atOnce { feed.due = .distantPast }
     feeds[attempt.id] = feed
     tellBell.ring()
   }
@@ -85,6 +88,9 @@ extension Worker {
       } else if feed.available == 0 {
         feeds[id] = nil
         outputMayBeDone(attempt, feed)
+      } else {
+        // Bytes of a ring that is being written: they can be told once it has gone on, or ended.
+        feed.due = now + Worker.ringPatience
       }
     }
     return frame.slices.isEmpty ? nil : frame

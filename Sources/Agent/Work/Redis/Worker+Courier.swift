@@ -12,7 +12,7 @@ extension Worker {
   /// Events that wait for their acknowledgement; further ends wait in the journal.
   private static let windowEvents = 4096
   private static let quiet = Duration.seconds(30)
-  private static let pace = Duration.milliseconds(3)
+  static let pace = Duration.milliseconds(4)
 
   // MARK: Saying
 
@@ -72,15 +72,17 @@ extension Worker {
       let began = MonotonicTime.now
       sayWhatIsDue()
       await closeQuietCourier()
-      if hasSomethingToTell { await tellOnce() }
-      // Under load: batches of a few milliseconds instead of one message per run.
-      let left = Worker.pace - (MonotonicTime.now - began)
-      if left > .zero, attempts.working > 1 || reports.unsent > 0 { await tellPause(left) }
+      guard hasSomethingToTell else { continue }
+      await tellOnce()
+      await pause(since: began)
     }
   }
 
-  private func tellPause(_ time: Duration) async {
-    await withCheckedContinuation { continuation in engine.at(.now + time) { continuation.resume() } }
+  /// Under load: batches of a few milliseconds instead of one per run. What comes after a quiet moment is never kept waiting.
+  func pause(since began: MonotonicTime, _ pace: Duration = Worker.pace) async {
+    let left = pace - (MonotonicTime.now - began)
+    guard left > .zero, !isLeaving else { return }
+    await withCheckedContinuation { continuation in engine.at(.now + left) { continuation.resume() } }
   }
 
   private func nextTelling() -> MonotonicTime {
