@@ -52,7 +52,7 @@ let package = Package(
     .testTarget(name: "DashboardTests", dependencies: ["Dashboard", "Shared", "HTTP", grdb]),
     .testTarget(name: "AgentTests", dependencies: ["Agent", "Shared", "Redis", "Runner", "RedisTestSupport", logging]),
     .testTarget(name: "PageTests", dependencies: ["Dashboard", "Agent"]),
-    .testTarget(name: "EndToEndTests", dependencies: ["Dashboard", "Agent", "CSpawn"]),
+    .testTarget(name: "EndToEndTests", dependencies: ["Dashboard", "Agent", "CSpawn", "RedisTestSupport"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -2,6 +2,7 @@
 // append their run's id to a file on the host, so a double start is seen on disk and not inferred.
 import Foundation
 import Glibc
+import RedisTestSupport
 import Testing
 
 @Suite struct NothingIsLostTests {
@@ -145,6 +146,24 @@ import Testing
       kill(server, SIGCONT)
       #expect(try await stand.verdict(auuid)["state"] as? String == "succeeded")
     }
+  }
+
+  @Test func aRedisThatComesBackEmptyLosesNoMemberOfAProject() async throws {
+    let server = try await RedisServerProcess.start()
+    try await withStand(redis: "127.0.0.1:\(server.port)") { (stand: Stand) async throws -> Void in
+      for uuid in ["m1", "m2", "m3"] { try await stand.startAgent(uuid, projects: ["blue"]) }
+      // It keeps nothing on disk.
+      try await server.kill()
+      try await server.restart()
+      _ = try await eventually("the dashboard has its Redis again") {
+        try await stand.get("/v1/health")["redis"] as? String == "connected" ? true : nil
+      }
+      let answer = try await stand.post("/v1/producer/blue/task?wait=30", ["taskname": "true"])
+      let runs = answer["runs"] as? [[String: Any]] ?? []
+      #expect(Set(runs.compactMap { $0["uuid"] as? String }) == ["m1", "m2", "m3"])
+      #expect(runs.allSatisfy { $0["state"] as? String == "succeeded" }, "\(answer.text)")
+    }
+    try await server.stop()
   }
 
   @Test func oneAgentsThousandRunsDoNotHoldUpAnothersOne() async throws {

@@ -14,6 +14,7 @@ final class Fleet: Sendable {
     var members: [AgentID: Member] = [:]
     var contactSince: SuspendingClock.Instant?
     var redisClockOffset: Int64?
+    var redisLostAt: SuspendingClock.Instant?
   }
   private let guarded = Mutex(Guarded())
 
@@ -28,6 +29,14 @@ final class Fleet: Sendable {
   var redisClockOffset: Int64? {
     get { guarded.withLock { $0.redisClockOffset } }
     set { guarded.withLock { $0.redisClockOffset = newValue } }
+  }
+
+  /// Redis was away or came back empty: agents write their registrations again, each at its own time.
+  func redisWasLost(now: SuspendingClock.Instant = .now) { guarded.withLock { $0.redisLostAt = now } }
+
+  /// Whether what Redis holds of the fleet may still be incomplete.
+  func isGathering(now: SuspendingClock.Instant = .now) -> Bool {
+    guarded.withLock { $0.redisLostAt.map { $0.duration(to: now) < BusLimits.gathering } ?? false }
   }
 
   /// Contact with Redis began (again) or was lost: silence counts from here.

@@ -16,7 +16,10 @@ struct LinkWatcher: Service {
       for await state in link.commands.states() {
         switch state {
         case .connected:
-          if isAway { logger.notice("Redis is back") }
+          if isAway {
+            fleet.redisWasLost()
+            logger.notice("Redis is back")
+          }
           isAway = false
           health.set(.redis, nil)
         case .connecting: break

@@ -14,6 +14,7 @@ struct StandingKeeper: Service {
   let link: RedisLink
   let standing: Standing
   let desks: Desks
+  let fleet: Fleet
   let health: HealthBoard
   let identity: StoreIdentity
   let process = Nonce.random()
@@ -99,6 +100,7 @@ struct StandingKeeper: Service {
     case 1: break
     case -1:
       // Redis came back without it, or we were cut off for longer than the lease.
+      fleet.redisWasLost()
       _ = try await link.commands.send(DashboardBus.takeDashboard(store: identity.id, process: process, fence: fence))
     default: return standBy("another dashboard has taken this one's place in Redis")
     }

@@ -1,5 +1,6 @@
 // Who is known (API.md, "Who is known"): an agent whose hello the store holds, one in `muster:agents`, or a member of any project, also one put
-// there by hand. A project's members are what Redis says within 250 ms, else what the store last knew.
+// there by hand. A project's members are what Redis says within 250 ms, else what the store last knew. Just after Redis was lost, both together:
+// its sets fill again agent by agent, and "patch all of web" must not reach only those that were quick.
 import Redis
 import Shared
 import Synchronization
@@ -7,12 +8,14 @@ import Synchronization
 final class Targets: Sendable {
   private let store: Store
   private let link: RedisLink
+  private let fleet: Fleet
   private let known = Mutex<Set<AgentID>>([])
   private static let patience: Duration = .milliseconds(250)
 
-  init(store: Store, link: RedisLink) {
+  init(store: Store, link: RedisLink, fleet: Fleet) {
     self.store = store
     self.link = link
+    self.fleet = fleet
   }
 
   /// An agent of that name. Throws `TargetFault`.
@@ -42,7 +45,8 @@ final class Targets: Sendable {
     } catch is RedisError { fromRedis = nil }
     let (stored, removed) = try await store.read { db in (try TargetQueries.members(db, of: name), try TargetQueries.removed(db))
     }
-    let members = (fromRedis ?? stored).filter { nameFault($0) == nil && !removed.contains($0) }.sorted().map { AgentID($0) }
+    let names = fromRedis.map { fleet.isGathering() ? Array(Set($0).union(stored)) : $0 } ?? stored
+    let members = names.filter { nameFault($0) == nil && !removed.contains($0) }.sorted().map { AgentID($0) }
     guard members.isEmpty else { return members }
     throw fromRedis == nil ? TargetFault.redisAway(name) : TargetFault.unknown(name)
   }

@@ -47,7 +47,7 @@ struct Composition: Sendable {
           grown.map { RunNews(RunID(agent: agent, task: $0.task), .output(upTo: $0.upTo)) }
             + changed.map { RunNews(RunID(agent: agent, task: $0.task), .state($0.state)) })
       }, logger: logger)
-    let targets = Targets(store: store, link: link)
+    let targets = Targets(store: store, link: link, fleet: fleet)
     let newest = try await store.read { try FreshTask.newest(in: $0) }
     let api = APIServices(
       store: store, watch: watch, ids: ULIDGenerator(floor: newest ?? .min), version: MusterVersion.text,
@@ -89,7 +89,7 @@ struct Composition: Sendable {
     if let embedded { services.append(embedded) }
     services += [
       StandingKeeper(
-        store: store, link: link, standing: standing, desks: desks, health: health, identity: identity, logger: logger),
+        store: store, link: link, standing: standing, desks: desks, fleet: fleet, health: health, identity: identity, logger: logger),
       LinkWatcher(link: link, health: health, fleet: fleet, logger: logger),
       RedisInspector(link: link, health: health, logger: logger),
       PresenceWatcher(link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, logger: logger),

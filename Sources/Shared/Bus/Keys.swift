@@ -46,6 +46,9 @@ public enum BusLimits {
   public static let heartbeat: Duration = .seconds(5)
   /// Unbroken contact with Redis without a changed heartbeat, before an agent counts as absent.
   public static let absence: Duration = .seconds(15)
+  /// After a loss of Redis, before what it holds of the fleet is taken for complete: an agent's longest pause between attempts to reconnect,
+  /// its heartbeat, and some.
+  public static let gathering: Duration = .seconds(20)
   public static let dashboardLeaseMilliseconds = 15_000
   public static let resultSeconds = 7 * 86_400
   public static let tombSeconds = 30 * 86_400
