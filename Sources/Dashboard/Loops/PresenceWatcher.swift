@@ -42,7 +42,8 @@ struct PresenceWatcher: Service {
     scores.reserveCapacity(words.count / 2)
     for index in stride(from: 0, to: words.count - 1, by: 2) {
       guard let name = words[index].string, let score = words[index + 1].string.flatMap(Double.init) else { continue }
-      scores.append((AgentID(name), score))
+      // Anybody may have put it there by hand: a score that is no time tells nothing but that the name is known.
+      scores.append((AgentID(name), score.isFinite ? min(max(score, 0), 1e15) : 0))
     }
     let changed = fleet.seen(scores)
     var came: [AgentID] = []
