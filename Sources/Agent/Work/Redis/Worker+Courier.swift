@@ -88,9 +88,8 @@ extension Worker {
   private func nextTelling() -> MonotonicTime {
     var next = MonotonicTime.never
     next = min(next, takenLater.next, runningLater.next)
-    guard hasLease || courier != nil else { return next }
     let now = MonotonicTime.now
-    if hasLease {
+    if isRegisteredHere {
       if reports.unsent > 0 { next = min(next, max(reportsHeldUntil, now)) }
       if framesAreWaiting { next = min(next, max(framesHeldUntil, nextFeed())) }
       for id in results { if let attempt = attempts[id] { next = min(next, max(attempt.resultDue, resultsHeldUntil)) } }
@@ -116,8 +115,16 @@ extension Worker {
     }
   }
 
+  /// Registered with the Redis that is there now: one that came back empty hears first who speaks.
+  private var isRegisteredHere: Bool {
+    // A stop cuts the control connection short; what is left to say is said all the same.
+    if isLeaving { return hasLease }
+    guard hasLease, case .connected(let epoch) = control.state else { return false }
+    return epoch == registeredEpoch
+  }
+
   private var hasSomethingToTell: Bool {
-    guard hasLease else { return false }
+    guard isRegisteredHere else { return false }
     let now = MonotonicTime.now
     return (reports.unsent > 0 && now >= reportsHeldUntil) || (framesAreWaiting && now >= max(framesHeldUntil, nextFeed()))
       || (now >= resultsHeldUntil && results.contains { attempts[$0].map { $0.resultDue <= now } ?? true })
