@@ -43,8 +43,9 @@ final class RunnerLoop {
         if attempt.isOver(now) { finish(attempt, now) }
       }
       if attempt == nil, startNext() { continue }
-      if attempt == nil, isRetiring || !link.isOpen { return leave() }
+      // Before the look at the link: what cannot be sent any more closes it, and then nothing would wake this loop again.
       link.flush()
+      if attempt == nil, isRetiring || !link.isOpen { return leave() }
       wait()
     }
   }
