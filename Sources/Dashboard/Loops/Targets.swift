@@ -9,13 +9,15 @@ final class Targets: Sendable {
   private let store: Store
   private let link: RedisLink
   private let fleet: Fleet
+  private let standing: Standing
   private let known = Mutex<Set<AgentID>>([])
   private static let patience: Duration = .milliseconds(250)
 
-  init(store: Store, link: RedisLink, fleet: Fleet) {
+  init(store: Store, link: RedisLink, fleet: Fleet, standing: Standing) {
     self.store = store
     self.link = link
     self.fleet = fleet
+    self.standing = standing
   }
 
   /// An agent of that name. Throws `TargetFault`.
@@ -39,9 +41,11 @@ final class Targets: Sendable {
   func project(_ name: String) async throws -> [AgentID] {
     let fromRedis: [String]?
     do {
-      let answer = try await ask([RedisCommand("SMEMBERS", Keys.project(name))])[0]
+      let answers = try await ask([RedisCommand("SMEMBERS", Keys.project(name)), RedisCommand("EXISTS", Keys.dashboard)])
+      // Our own lease is gone: Redis has just come back empty, and nobody has noticed yet.
+      if standing.fence != nil, answers[1].integer == 0 { fleet.redisWasLost() }
       // Another type than a set is an agent's plain hash or somebody else's key.
-      fromRedis = answer.array?.compactMap(\.string) ?? []
+      fromRedis = answers[0].array?.compactMap(\.string) ?? []
     } catch is RedisError { fromRedis = nil }
     let (stored, removed) = try await store.read { db in (try TargetQueries.members(db, of: name), try TargetQueries.removed(db))
     }

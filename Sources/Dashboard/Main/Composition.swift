@@ -47,7 +47,7 @@ struct Composition: Sendable {
           grown.map { RunNews(RunID(agent: agent, task: $0.task), .output(upTo: $0.upTo)) }
             + changed.map { RunNews(RunID(agent: agent, task: $0.task), .state($0.state)) })
       }, logger: logger)
-    let targets = Targets(store: store, link: link, fleet: fleet)
+    let targets = Targets(store: store, link: link, fleet: fleet, standing: standing)
     let newest = try await store.read { try FreshTask.newest(in: $0) }
     let api = APIServices(
       store: store, watch: watch, ids: ULIDGenerator(floor: newest ?? .min), version: MusterVersion.text,
