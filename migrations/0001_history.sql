@@ -78,7 +78,8 @@ CREATE TABLE runs (
 );
 CREATE INDEX runs_by_agent ON runs (uuid, task);
 CREATE INDEX runs_by_state ON runs (state, task);
-CREATE INDEX runs_open ON runs (uuid, task) WHERE state IN ('queued', 'sent', 'running', 'unknown');
+-- What of an agent is out, and what waits: a count and a short range, however long its backlog or its history is.
+CREATE INDEX runs_by_agent_state ON runs (uuid, state, task);
 -- What the loops look for every second; each holds only rows that want attention.
 CREATE INDEX runs_to_end ON runs (uuid, task)
   WHERE state IN ('queued', 'sent', 'running', 'unknown') AND (wants_end IS NOT NULL OR closing = 1);

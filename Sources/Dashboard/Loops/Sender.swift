@@ -20,7 +20,12 @@ final class Sender: Service {
   /// Told of every committed change that others may wait for.
   let publish: @Sendable (AgentID, [(task: ULID, state: RunState)]) -> Void
 
-  private let rung = Mutex<Set<AgentID>>([])
+  private struct Rung {
+    var agents: Set<AgentID> = []
+    /// Look into the store also where memory says that a window is full: what it counts may have drifted.
+    var recounts = false
+  }
+  private let rung = Mutex(Rung())
   private let bell: AsyncStream<Void>
   private let bellCord: AsyncStream<Void>.Continuation
   /// Bytes of envelopes in one pipeline.
@@ -42,7 +47,7 @@ final class Sender: Service {
 
   /// There may be something to do for these agents.
   func ring(_ agents: some Collection<AgentID>) {
-    rung.withLock { $0.formUnion(agents) }
+    rung.withLock { $0.agents.formUnion(agents) }
     bellCord.yield()
   }
 
@@ -73,17 +78,20 @@ final class Sender: Service {
     await cancelWhenGracefulShutdown {
       await withTaskGroup(of: Void.self) { group in
         group.addTask {
-          while await pause(.seconds(1)) { self.ring(self.desks.agents(where: \.wantsSending)) }
+          while await pause(.seconds(1)) {
+            self.rung.withLock { $0.recounts = true }
+            self.ring(self.desks.agents(where: \.wantsSending))
+          }
         }
         for await _ in self.bell {
           guard !Task.isCancelled else { break }
           guard let fence = await self.standing.untilWriting() else { break }
-          let agents = self.rung.withLock { rung in
-            defer { rung = [] }
+          let due = self.rung.withLock { rung in
+            defer { rung = Rung() }
             return rung
           }
           do {
-            try await self.serve(agents, fence)
+            try await self.serve(due, fence)
           } catch {
             // Whatever was not sent is still marked or queued; the next look takes it up.
             self.logger.debug("sending stopped", metadata: ["why": "\(error)"])
@@ -94,14 +102,14 @@ final class Sender: Service {
     }
   }
 
-  private func serve(_ agents: Set<AgentID>, _ fence: Fence) async throws {
-    let living = Array(agents).filter { fleet.isOnline($0) }
+  private func serve(_ due: Rung, _ fence: Fence) async throws {
+    let living = Array(due.agents).filter { fleet.isOnline($0) }
     try await compare(living.filter { !desks.desk($0).compared }, fence)
     let ready = living.filter { agent in
       let desk = desks.desk(agent)
       return desk.compared && desk.address != nil
     }
-    try await mark(ready)
+    try await mark(ready, recounts: due.recounts)
     try await send(ready, fence)
   }
 
@@ -146,8 +154,11 @@ final class Sender: Service {
     }
   }
 
-  private func mark(_ agents: [AgentID]) async throws {
-    let hungry = agents.filter { desks.desk($0).backlog }
+  private func mark(_ agents: [AgentID], recounts: Bool) async throws {
+    let hungry = agents.filter { agent in
+      let desk = desks.desk(agent)
+      return desk.backlog && (desk.room > 0 || recounts)
+    }
     for start in stride(from: 0, to: hungry.count, by: 500) {
       let part = Array(hungry[start..<min(start + 500, hungry.count)])
       // Cleared before the look: a run that is accepted while we look sets it again.

@@ -48,7 +48,7 @@ enum FlowEnds {
   /// Agents that have runs waiting in the store, and agents that have runs out.
   static func busyAgents(_ db: Database) throws -> Set<AgentID> {
     let names = try String.fetchAll(
-      db, sql: "SELECT DISTINCT uuid FROM runs INDEXED BY runs_open WHERE state IN ('queued', 'sent', 'running', 'unknown')")
+      db, sql: "SELECT DISTINCT uuid FROM runs INDEXED BY runs_by_state WHERE state IN ('queued', 'sent', 'running', 'unknown')")
     return Set(names.map { AgentID($0) })
   }
 

@@ -17,7 +17,7 @@ enum FlowMarks {
     let rows = try Row.fetchAll(
       try db.cachedStatement(
         sql: """
-          SELECT runs.id, runs.task, runs.attempt, tasks.spec, tasks.start_before FROM runs JOIN tasks ON tasks.id = runs.task
+          SELECT runs.id, runs.task, runs.attempt, tasks.spec, tasks.start_before FROM runs INDEXED BY runs_by_agent_state JOIN tasks ON tasks.id = runs.task
           WHERE runs.uuid = ? AND runs.state = 'queued' AND runs.wants_end IS NULL ORDER BY runs.task LIMIT ?
           """), arguments: [agent.text, limit + 1])
     var row = try AgentRow.fetch(db, agent, now: now)
@@ -54,7 +54,7 @@ enum FlowMarks {
   /// Runs of an agent that are out: `sent` or `running`.
   static func outstanding(_ db: Database, _ agent: AgentID) throws -> Int {
     try Int.fetchOne(
-      try db.cachedStatement(sql: "SELECT count(*) FROM runs WHERE uuid = ? AND state IN ('sent', 'running', 'unknown')"),
+      try db.cachedStatement(sql: "SELECT count(*) FROM runs INDEXED BY runs_by_agent_state WHERE uuid = ? AND state IN ('sent', 'running', 'unknown')"),
       arguments: [agent.text]) ?? 0
   }
 

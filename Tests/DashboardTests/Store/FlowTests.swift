@@ -253,6 +253,21 @@ import Testing
     }
   }
 
+  @Test func marksAndCountsOfAnAgentSearchOnlyWhatIsOpenOfIt() async throws {
+    try await withStore { (store: Store) async throws -> Void in
+      let plans = try await store.read { db in
+        try [
+          "SELECT count(*) FROM runs INDEXED BY runs_by_agent_state WHERE uuid = 'a' AND state IN ('sent', 'running', 'unknown')",
+          "SELECT id FROM runs INDEXED BY runs_by_agent_state WHERE uuid = 'a' AND state = 'queued' ORDER BY task LIMIT 5",
+        ].map { sql in try Row.fetchAll(db, sql: "EXPLAIN QUERY PLAN " + sql).map { $0["detail"] as String } }
+      }
+      for plan in plans {
+        #expect(plan.contains { $0.contains("runs_by_agent_state (uuid=? AND state=?") }, "\(plan)")
+        #expect(!plan.contains { $0.contains("TEMP B-TREE") }, "\(plan)")
+      }
+    }
+  }
+
   @Test func whatWasNeverSentExpiresAloneAndWhatMayHaveBeenSentDoesNot() async throws {
     try await withStore { (store: Store) async throws -> Void in
       let queued = try await accept(store, sent: false)
