@@ -203,7 +203,9 @@ import Testing
       ])
       #expect(broken.status == 400 && broken.text.contains("bad_json") && broken.text.contains("line 1"))
       // Whatever anybody writes into the set of agents is no reason to fall over.
-      for score in ["inf", "-inf", "1e300", "-5", "0"] { _ = try await stand.redisCLI("zadd", "muster:agents", score, "odd\(score)") }
+      for score in ["inf", "-inf", "1e300", "-5", "0"] {
+        _ = try await stand.redisCLI("zadd", "muster:agents", score, "odd\(score)")
+      }
       // A member put there by hand is known, and its work waits for it.
       _ = try await stand.redisCLI("sadd", "byhand", "later-1")
       let posted = try await stand.post("/v1/producer/later-1/task", ["taskname": "echo at last"])

@@ -123,7 +123,9 @@ import Testing
       let agent = try await stand.startAgent("l2")
       let file = stand.folder.appendingPathComponent("starts")
       let auuid = try await stand.task("l2", "echo $MUSTER_RUN >> \(file.path); sleep 30")
-      _ = try await eventually("it runs") { try await stand.get("/v1/runs/\(auuid)")["state"] as? String == "running" ? true : nil }
+      _ = try await eventually("it runs") {
+        try await stand.get("/v1/runs/\(auuid)")["state"] as? String == "running" ? true : nil
+      }
       let runners = String(decoding: try await output(of: "pgrep", ["-P", "\(agent.pid)"], allowFailure: true), as: UTF8.self)
         .split(separator: "\n").compactMap { pid_t($0) }
       try FileManager.default.removeItem(at: stand.stateFolder("l2").appendingPathComponent("log/runs/\(auuid).log"))

@@ -82,7 +82,9 @@ import Testing
     try await withStand { (stand: Stand) async throws -> Void in
       try await stand.startAgent("silent-1")
       let port = try stand.redisPort()
-      let line = try await stand.redisCLI("info", "server").split(whereSeparator: \.isNewline).first { $0.hasPrefix("process_id:") }
+      let line = try await stand.redisCLI("info", "server").split(whereSeparator: \.isNewline).first {
+        $0.hasPrefix("process_id:")
+      }
       let server = pid_t(line?.dropFirst(11) ?? "") ?? 0
       kill(server, SIGSTOP)
       try await stand.killDashboard()

@@ -170,14 +170,16 @@ extension APIError {
     case 404:
       self.init(
         .unknownRoute, fault.reason,
-        hint: "routes begin with /v1/producer, /v1/tasks, /v1/runs, /v1/agents, /v1/projects, /v1/overview, /v1/events, /v1/health, /v1/version")
+        hint: "routes begin with /v1/ and producer, tasks, runs, agents, projects, overview, events, health or version")
     case 405:
       self.init(.methodNotAllowed, fault.reason, hint: "allowed: \(fault.allow.map(\.rawValue).joined(separator: ", "))")
     case 408: self.init(.timeout, fault.reason, hint: "send it again, faster")
     case 413, 414, 431: self.init(.tooLarge, fault.reason, hint: "the limits stand under http.limits in the settings")
     case 503: self.init(.busy, fault.reason, hint: "try again in a moment")
     case 417, 501, 505: self.init(.unsupported, fault.reason, hint: "this server speaks plain HTTP/1.1")
-    case 400..<500: self.init(.badRequest, fault.reason, hint: "the request's head or framing is not as RFC 9112 has it; the connection is closed")
+    case 400..<500:
+      self.init(
+        .badRequest, fault.reason, hint: "the request's head or framing is not as RFC 9112 has it; the connection is closed")
     default: self.init(.internal, fault.reason)
     }
   }

@@ -89,7 +89,8 @@ struct Composition: Sendable {
     if let embedded { services.append(embedded) }
     services += [
       StandingKeeper(
-        store: store, link: link, standing: standing, desks: desks, fleet: fleet, health: health, identity: identity, logger: logger),
+        store: store, link: link, standing: standing, desks: desks, fleet: fleet, health: health, identity: identity,
+        logger: logger),
       LinkWatcher(link: link, health: health, fleet: fleet, logger: logger),
       RedisInspector(link: link, health: health, logger: logger),
       PresenceWatcher(link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, logger: logger),

@@ -143,7 +143,8 @@ final class EmbeddedRedis: Service {
   private func start() async throws {
     let arguments = [
       "redis-server", "--port", "\(port)", "--bind", "127.0.0.1", "--dir", folder, "--daemonize", "no", "--appendonly", "yes",
-      "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction", "--logfile", "\(folder)/redis.log", "--tcp-keepalive",
+      "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction", "--logfile", "\(folder)/redis.log",
+      "--tcp-keepalive",
       "60",
       "--maxclients", "20000", "--always-show-logo", "no",
     ]

@@ -54,7 +54,10 @@ enum FlowMarks {
   /// Runs of an agent that are out: `sent` or `running`.
   static func outstanding(_ db: Database, _ agent: AgentID) throws -> Int {
     try Int.fetchOne(
-      try db.cachedStatement(sql: "SELECT count(*) FROM runs INDEXED BY runs_by_agent_state WHERE uuid = ? AND state IN ('sent', 'running', 'unknown')"),
+      try db.cachedStatement(
+        sql: """
+          SELECT count(*) FROM runs INDEXED BY runs_by_agent_state WHERE uuid = ? AND state IN ('sent', 'running', 'unknown')
+          """),
       arguments: [agent.text]) ?? 0
   }
 

@@ -234,7 +234,9 @@ import Testing
       _ = try await store.write { try FlowReports.apply($0, frame(1, 0, "012"), now: 1) }
       let verdict = Verdict(state: .succeeded, exitCode: 0, outputBytes: 10, droppedBytes: 4, droppedFrom: 4)
       _ = try await apply(store, batch([ReportEvent(.ended, attempt: AttemptID(task: task), verdict: verdict)]))
-      for late in [frame(2, 3, "3456"), frame(3, 8, "89")] { _ = try await store.write { try FlowReports.apply($0, late, now: 1) } }
+      for late in [frame(2, 3, "3456"), frame(3, 8, "89")] {
+        _ = try await store.write { try FlowReports.apply($0, late, now: 1) }
+      }
       #expect(try await kept(store) == "012389")
     }
   }
