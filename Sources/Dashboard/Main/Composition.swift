@@ -98,8 +98,8 @@ struct Composition: Sendable {
       sender, Reconciler(flow: flow),
     ]
     for shard in 0..<Keys.shards {
-      services.append(ReportCollector(shard: shard, flow: flow))
-      services.append(OutputCollector(shard: shard, flow: flow))
+      services.append(ReportCollector.loop(shard: shard, flow))
+      services.append(OutputCollector.loop(shard: shard, flow))
     }
     services += [HTTPService(server: server), drain]
     return Composition(
