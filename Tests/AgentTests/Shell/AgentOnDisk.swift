@@ -155,7 +155,7 @@ final class AgentCommandRun: Sendable {
   private func text(_ path: String) -> String { (try? Files.read(path)).map { String(decoding: $0, as: UTF8.self) } ?? "" }
 }
 
-private func removeTree(_ path: String) {
+func removeTree(_ path: String) {
   guard let folder = opendir(path) else { return }
   defer {
     closedir(folder)

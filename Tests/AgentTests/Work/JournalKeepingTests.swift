@@ -7,8 +7,10 @@ import Testing
 @testable import Agent
 
 @Suite struct JournalKeepingTests {
+  private let scratch = ScratchFolder()
+
   @Test func aCompactedJournalKnowsTheSameAndStillTellsARollback() async throws {
-    let path = "/tmp/muster-journal-\(UInt64.random(in: 0 ... .max))"
+    let path = scratch.path + "/journal"
     let ids = ULIDGenerator()
     let journal = try Journal.open(path).journal
     let settled = (0..<4000).map { _ in AttemptID(task: ids.next()) }
@@ -56,7 +58,7 @@ import Testing
   }
 
   @Test func theFirstVersionsJournalIsStillRead() throws {
-    let path = "/tmp/muster-journal-\(UInt64.random(in: 0 ... .max))"
+    let path = scratch.path + "/journal"
     try Files.writeAtomically(try #require(Base64.decode(GoldenJournal.version1)), to: path)
     let opened = try Journal.open(path)
     #expect(opened.torn == 0 && opened.damaged == nil)

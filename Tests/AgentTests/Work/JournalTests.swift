@@ -7,8 +7,9 @@ import Testing
 @testable import Agent
 
 @Suite struct JournalTests {
+  private let scratch = ScratchFolder()
   private func temporary() throws -> String {
-    let path = "/tmp/muster-journal-\(UInt64.random(in: 0 ... .max))"
+    let path = "\(scratch.path)/\(UInt64.random(in: 0 ... .max))"
     try Files.makeFolder(path)
     return path + "/journal"
   }
