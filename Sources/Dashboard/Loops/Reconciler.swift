@@ -2,6 +2,7 @@
 // close, ask what became of it. Control messages are hints: each is repeated until its effect is reported.
 // What if: Redis is away: nothing is final, runs read `stopRequestedAt` and wait; killed between tombstone and end: the next process finds the
 // run still open, writes the tombstone again and ends it.
+import GRDB
 import Logging
 import Redis
 import ServiceLifecycle
@@ -10,7 +11,7 @@ import Shared
 struct Reconciler: Service {
   let flow: CollectorTools
 
-  /// Runs looked at in one turn; the rest follows in the next.
+  /// Runs read at once.
   private static let limit = 5000
   /// A question or a request is repeated after so long without an effect.
   private static let patience: Duration = .seconds(3)
@@ -27,14 +28,22 @@ struct Reconciler: Service {
     }
   }
 
+  private typealias Page = @Sendable (Database, OpenRun?, Int) throws -> [OpenRun]
+
   func look(_ fence: Fence) async throws {
     let now = WallTime.now().milliseconds
     _ = try await flow.store.write { try FlowEnds.expire($0, now: now, limit: Self.limit) }
-    let open = try await flow.store.read { db in
-      try FlowEnds.toEnd(db, limit: Self.limit) + FlowEnds.unreported(db, limit: Self.limit)
+    try await readWhatToAsk()
+    // All of them, page after page: runs of hosts that are away for long must not stand before everybody else's.
+    for page: Page in [FlowEnds.toEnd, FlowEnds.unreported] {
+      var last: OpenRun?
+      repeat {
+        let after = last
+        let open = try await flow.store.read { try page($0, after, Self.limit) }
+        try await carryOut(duties(of: open), fence)
+        last = open.count == Self.limit ? open.last : nil
+      } while last != nil
     }
-    try await readWhatToAsk(open)
-    try await carryOut(duties(of: open), fence)
     try await askAgain(fence)
   }
 
@@ -119,7 +128,7 @@ struct Reconciler: Service {
 
   // MARK: Questions after a new incarnation, process or fence
 
-  private func readWhatToAsk(_ open: [OpenRun]) async throws {
+  private func readWhatToAsk() async throws {
     let agents = flow.desks.agents { $0.toAsk == nil && $0.address != nil && $0.compared }
     guard !agents.isEmpty else { return }
     for part in agents.chunks(of: 500) {

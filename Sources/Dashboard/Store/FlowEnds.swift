@@ -19,22 +19,27 @@ enum FlowEnds {
     return OpenRun(agent: AgentID(row[0]), task: task, attempt: run.attempt, knowledge: run.knowledge)
   }
 
-  /// Open runs that somebody wants ended, or that are a matter of a new journal.
-  static func toEnd(_ db: Database, limit: Int) throws -> [OpenRun] {
+  /// Open runs that somebody wants ended, or that are a matter of a new journal, in the order of agent and task.
+  /// - Parameter after: the last one of the page before; nil for the first page.
+  static func toEnd(_ db: Database, after: OpenRun? = nil, limit: Int) throws -> [OpenRun] {
     try Row.fetchAll(
       db,
       sql: """
         SELECT \(columns) FROM runs INDEXED BY runs_to_end
-        WHERE state IN ('queued', 'sent', 'running', 'unknown') AND (wants_end IS NOT NULL OR closing = 1) LIMIT ?
-        """, arguments: [limit]
+        WHERE state IN ('queued', 'sent', 'running', 'unknown') AND (wants_end IS NOT NULL OR closing = 1)
+          AND (uuid, task) > (?, ?) ORDER BY uuid, task LIMIT ?
+        """, arguments: [after?.agent.text ?? "", after?.task.description ?? "", limit]
     ).map(read)
   }
 
-  /// Runs that are marked as sent and of which no agent has said a word.
-  static func unreported(_ db: Database, limit: Int) throws -> [OpenRun] {
+  /// Runs that are marked as sent and of which no agent has said a word; pages as in `toEnd`.
+  static func unreported(_ db: Database, after: OpenRun? = nil, limit: Int) throws -> [OpenRun] {
     try Row.fetchAll(
-      db, sql: "SELECT \(columns) FROM runs INDEXED BY runs_unreported WHERE state = 'sent' AND reported = 0 LIMIT ?",
-      arguments: [limit]
+      db,
+      sql: """
+        SELECT \(columns) FROM runs INDEXED BY runs_unreported WHERE state = 'sent' AND reported = 0
+          AND (uuid, task) > (?, ?) ORDER BY uuid, task LIMIT ?
+        """, arguments: [after?.agent.text ?? "", after?.task.description ?? "", limit]
     ).map(read)
   }
 

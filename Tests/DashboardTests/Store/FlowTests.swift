@@ -283,6 +283,27 @@ import Testing
     }
   }
 
+  @Test func runsThatWantAttentionAreReadPageAfterPageAndNoneIsLeftOut() async throws {
+    try await withStore { (store: Store) async throws -> Void in
+      var wanted: Set<ULID> = []
+      for _ in 0..<7 { wanted.insert(try await accept(store)) }
+      #expect(try await store.write { try FlowEnds.expire($0, now: 1000, limit: 10) } == 7)
+      for page in 0..<2 {
+        var found: [ULID] = []
+        var last: OpenRun?
+        repeat {
+          let after = last
+          let open = try await store.read { db in
+            page == 0 ? try FlowEnds.toEnd(db, after: after, limit: 3) : try FlowEnds.unreported(db, after: after, limit: 3)
+          }
+          found += open.map(\.task)
+          last = open.last
+        } while last != nil
+        #expect(found.count == 7 && Set(found) == wanted)
+      }
+    }
+  }
+
   @Test func retentionRemovesOldTasksAndNeverAnOpenRun() async throws {
     try await withStore { (store: Store) async throws -> Void in
       let open = try await accept(store)
