@@ -28,7 +28,7 @@ actor Worker {
   let journal: Journal
   let attempts: Attempts
   let ids: ULIDGenerator
-  var clock = RedisClock()
+  var clock = FleetClock()
 
   // Redis. `control` is always there; `courier` only while there is something to tell.
   let control: RedisConnection
@@ -45,6 +45,7 @@ actor Worker {
   var beats = 0
   var nextBeat = MonotonicTime.distantPast
   var nextPlainLook = MonotonicTime.distantPast
+  var nextForgetting = MonotonicTime.distantPast
   var highestFence: Fence = 0
   var fatal: AgentWorkError?
   /// Identities that this journal had before.

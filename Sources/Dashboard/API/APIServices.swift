@@ -50,6 +50,8 @@ struct APIServices: Sendable {
   var watch: RunWatch
   /// Its floor is `FreshTask.newest`.
   var ids: ULIDGenerator
+  /// What deadlines are written by.
+  var clock: DeadlineClock
   var version: String
   /// An agent of that name; throws `TargetFault`.
   var agent: @Sendable (String) async throws -> AgentID

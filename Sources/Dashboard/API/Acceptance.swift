@@ -118,7 +118,7 @@ struct Acceptance: Sendable {
   // MARK: Store
 
   private func store(_ body: TaskBody, for addressee: Addressee) async throws -> FreshTask {
-    let (ids, admit) = (services.ids, services.admit)
+    let (ids, admit, clock) = (services.ids, services.admit, services.clock)
     let task = try await services.store.write { db in
       // Made on the writer's thread: ids are in the order of the commits, so that a list never gains a task behind its first page.
       let id = ids.next()
@@ -128,7 +128,7 @@ struct Acceptance: Sendable {
       var task = FreshTask(
         id: id, auuid: addressee.isOneRun ? runs[0].id.description : "\(addressee.target)-\(id)", target: addressee.target,
         kind: addressee.kind, spec: body.spec, origin: .http, createdAt: now.milliseconds,
-        startBefore: (now + .seconds(body.expires)).milliseconds, runs: runs)
+        startBefore: (WallTime(milliseconds: clock.now) + .seconds(body.expires)).milliseconds, runs: runs)
       try admit(&task, db)
       try task.insert(into: db)
       return task

@@ -11,7 +11,7 @@ struct MarkedRun: Sendable {
   var spec: TaskSpec
   /// The agent's send number when it was marked, or when it was read to be sent again.
   var number: SendNumber
-  /// Our wall clock, milliseconds since 1970.
+  /// The clock for deadlines, milliseconds since 1970.
   var startBefore: Int64?
 }
 

@@ -13,7 +13,6 @@ final class Fleet: Sendable {
   private struct Guarded {
     var members: [AgentID: Member] = [:]
     var contactSince: SuspendingClock.Instant?
-    var redisClockOffset: Int64?
     var redisLostAt: SuspendingClock.Instant?
   }
   private let guarded = Mutex(Guarded())
@@ -24,12 +23,6 @@ final class Fleet: Sendable {
     guarded.withLock { Set($0.members.lazy.filter { $0.value.presence.online }.map(\.key)) }
   }
   func onlineCount() -> Int { guarded.withLock { $0.members.values.reduce(0) { $0 + ($1.presence.online ? 1 : 0) } } }
-
-  /// Redis's clock minus our wall clock, milliseconds; nil until it was read.
-  var redisClockOffset: Int64? {
-    get { guarded.withLock { $0.redisClockOffset } }
-    set { guarded.withLock { $0.redisClockOffset = newValue } }
-  }
 
   /// Redis was away or came back empty: agents write their registrations again, each at its own time.
   func redisWasLost(now: SuspendingClock.Instant = .now) { guarded.withLock { $0.redisLostAt = now } }

@@ -1,5 +1,6 @@
 // Looks at every agent's heartbeat once a second (every 2 s above 2,000 agents): one ZRANGE tells whose changed, one pipeline reads those
-// leases. Finds agents that the store has never heard and asks them to say hello again.
+// leases. Finds agents that the store has never heard and asks them to say hello again. Tells agents how far Redis's clock is ahead of the
+// clock for deadlines, whenever that has changed.
 // What if: Redis is away: contact is lost, and silence counts anew from its return; a lease cannot be read: the agent stays as it was.
 import Logging
 import Redis
@@ -12,6 +13,7 @@ struct PresenceWatcher: Service {
   let desks: Desks
   let standing: Standing
   let sender: Sender
+  let clock: DeadlineClock
   let logger: Logger
 
   func run() async throws {
@@ -30,13 +32,13 @@ struct PresenceWatcher: Service {
   }
 
   private func look() async throws -> Int {
+    let asked = SuspendingClock.now
     let replies = try await link.commands.pipeline([
-      RedisCommand("ZRANGE", Keys.agents, 0, -1, "WITHSCORES"), RedisCommand("TIME"),
+      RedisCommand("ZRANGE", Keys.agents, 0, -1, "WITHSCORES"), RedisCommand("TIME"), RedisCommand("GET", Keys.clock),
     ])
     guard let words = replies[0].array else { return 0 }
-    if let time = replies[1].array, time.count == 2, let seconds = time[0].integer, let micros = time[1].integer {
-      fleet.redisClockOffset = seconds * 1000 + micros / 1000 - WallTime.now().milliseconds
-    }
+    // A reading that took long says little.
+    if asked.duration(to: .now) < .milliseconds(500) { try await tellClock(replies[1], replies[2]) }
     fleet.contact(true)
     var scores: [(AgentID, Double)] = []
     scores.reserveCapacity(words.count / 2)
@@ -61,6 +63,21 @@ struct PresenceWatcher: Service {
     for agent in fleet.judgeAbsence() { logger.info("agent is offline", metadata: ["agent": "\(agent)"]) }
     if !came.isEmpty { sender.ring(came) }
     return scores.count
+  }
+
+  /// Both clocks drift against each other; only a step is told.
+  private static let clockTolerance: Int64 = 1000
+
+  private func tellClock(_ time: RedisValue, _ told: RedisValue) async throws {
+    guard standing.fence != nil, let parts = time.array, parts.count == 2, let seconds = parts[0].integer,
+      let micros = parts[1].integer
+    else { return }
+    let ahead = seconds * 1000 + micros / 1000 - clock.now
+    let before = told.string.flatMap { Int64($0) }
+    if let before, abs(ahead - before) <= Self.clockTolerance { return }
+    _ = try await link.commands.send(DashboardBus.clock(ahead: ahead))
+    guard let before else { return }
+    logger.warning("Redis's clock was set; deadlines stay what they were", metadata: ["milliseconds": "\(ahead - before)"])
   }
 
   /// An agent that holds a lease but whose words this store has never heard (a new store on an old Redis) says everything again when asked.

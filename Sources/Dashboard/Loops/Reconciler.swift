@@ -10,6 +10,7 @@ import Shared
 
 struct Reconciler: Service {
   let flow: CollectorTools
+  let clock: DeadlineClock
 
   /// Runs read at once.
   private static let limit = 5000
@@ -32,7 +33,8 @@ struct Reconciler: Service {
 
   func look(_ fence: Fence) async throws {
     let now = WallTime.now().milliseconds
-    _ = try await flow.store.write { try FlowEnds.expire($0, now: now, limit: Self.limit) }
+    let deadline = clock.now
+    _ = try await flow.store.write { try FlowEnds.expire($0, deadline: deadline, now: now, limit: Self.limit) }
     try await readWhatToAsk()
     // All of them, page after page: runs of hosts that are away for long must not stand before everybody else's.
     for page: Page in [FlowEnds.toEnd, FlowEnds.unreported] {

@@ -237,12 +237,11 @@ final class Sender: Service {
   ) {
     // Redis is raised to a number that covers every mark of this batch.
     let number = runs.map(\.number).max() ?? .zero
-    let clock = fleet.redisClockOffset
     var size = 0
     let entries = try runs.map { run -> (id: AttemptID, envelope: [UInt8]) in
       let envelope = Envelope(
         agent: agent, journal: address.journal, task: run.task, attempt: run.attempt, number: number, spec: run.spec,
-        startBefore: clock.flatMap { offset in run.startBefore.map { $0 + offset } })
+        startBefore: run.startBefore)
       let bytes = try envelope.encoded()
       size += bytes.count
       return (envelope.id, bytes)

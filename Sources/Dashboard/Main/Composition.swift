@@ -49,8 +49,9 @@ struct Composition: Sendable {
       }, logger: logger)
     let targets = Targets(store: store, link: link, fleet: fleet, standing: standing)
     let newest = try await store.read { try FreshTask.newest(in: $0) }
+    let clock = DeadlineClock(continuing: try await store.read { try StoreIdentity.clock($0) }, boot: DeadlineClock.currentBoot())
     let api = APIServices(
-      store: store, watch: watch, ids: ULIDGenerator(floor: newest ?? .min), version: MusterVersion.text,
+      store: store, watch: watch, ids: ULIDGenerator(floor: newest ?? .min), clock: clock, version: MusterVersion.text,
       agent: { try await targets.agent($0) }, project: { try await targets.project($0) },
       either: { try await targets.either($0) },
       presence: { fleet.presence(of: $0) }, online: { fleet.onlineAgents() },
@@ -93,9 +94,9 @@ struct Composition: Sendable {
         logger: logger),
       LinkWatcher(link: link, health: health, fleet: fleet, logger: logger),
       RedisInspector(link: link, health: health, logger: logger),
-      PresenceWatcher(link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, logger: logger),
-      Janitor(store: store, days: settings.retention.days, bytes: Int64(settings.retention.bytes), logger: logger),
-      sender, Reconciler(flow: flow),
+      PresenceWatcher(link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, clock: clock, logger: logger),
+      Janitor(store: store, days: settings.retention.days, bytes: Int64(settings.retention.bytes), clock: clock, logger: logger),
+      sender, Reconciler(flow: flow, clock: clock),
     ]
     for shard in 0..<Keys.shards {
       services.append(ReportCollector.loop(shard: shard, flow))

@@ -58,12 +58,15 @@ enum FlowEnds {
   }
 
   /// Asks for the end of runs whose time to start has passed. Returns their number.
-  static func expire(_ db: Database, now: Int64, limit: Int) throws -> Int {
+  /// - Parameters:
+  ///   - deadline: the present moment by the clock for deadlines, in which `start_before` is written.
+  ///   - now: the wall clock, for people.
+  static func expire(_ db: Database, deadline: Int64, now: Int64, limit: Int) throws -> Int {
     try db.execute(
       sql: """
         UPDATE runs SET wants_end = 'expired', stop_requested_at = coalesce(stop_requested_at, ?) WHERE id IN (
           SELECT id FROM runs INDEXED BY runs_to_start WHERE state IN ('queued', 'sent') AND start_before <= ? AND wants_end IS NULL LIMIT ?)
-        """, arguments: [now, now, limit])
+        """, arguments: [now, deadline, limit])
     return db.changesCount
   }
 

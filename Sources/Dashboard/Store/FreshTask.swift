@@ -33,7 +33,7 @@ struct FreshTask: Sendable {
   let origin: TaskOrigin
   /// Our wall clock, milliseconds since 1970.
   let createdAt: Int64
-  /// Not to be started later; milliseconds since 1970.
+  /// Not to be started later; the clock for deadlines, milliseconds since 1970.
   let startBefore: Int64?
   var runs: [FreshRun]
 }

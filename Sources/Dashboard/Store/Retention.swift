@@ -33,6 +33,23 @@ enum Retention {
     return !oldest.isEmpty
   }
 
+  /// The oldest task's id.
+  static func oldest(_ db: Database) throws -> ULID? {
+    try String.fetchOne(db, sql: "SELECT id FROM tasks ORDER BY id LIMIT 1").flatMap { ULID($0) }
+  }
+
+  /// Up to which time history was allowed to go; nil in a new store.
+  static func border(_ db: Database) throws -> Int64? {
+    try String.fetchOne(db, sql: "SELECT value FROM store WHERE key = 'retention_border'").flatMap { Int64($0) }
+  }
+
+  static func saveBorder(_ db: Database, _ border: Int64) throws {
+    try db.execute(
+      sql:
+        "INSERT INTO store (key, value) VALUES ('retention_border', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+      arguments: [String(border)])
+  }
+
   private static func ended(_ db: Database, before id: String) throws -> [String] {
     try String.fetchAll(
       db,

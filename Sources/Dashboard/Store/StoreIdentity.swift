@@ -16,6 +16,10 @@ struct StoreIdentity: Sendable {
   static func fence(_ db: Database) throws -> Fence { try value(db, "fence").flatMap { Fence($0) } ?? 0 }
   static func saveFence(_ db: Database, _ fence: Fence) throws { try set(db, "fence", String(max(fence, try self.fence(db)))) }
 
+  /// Where the clock for deadlines stood; nil in a new store.
+  static func clock(_ db: Database) throws -> ClockAnchor? { try value(db, "clock").flatMap { ClockAnchor($0) } }
+  static func saveClock(_ db: Database, _ anchor: ClockAnchor) throws { try set(db, "clock", anchor.description) }
+
   private static func value(_ db: Database, _ key: String) throws -> String? {
     try String.fetchOne(db, sql: "SELECT value FROM store WHERE key = ?", arguments: [key])
   }

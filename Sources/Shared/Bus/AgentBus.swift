@@ -52,6 +52,8 @@ public enum AgentBus {
   }
   /// Says that the agent is there. Answers Redis's clock, milliseconds since 1970.
   public static func presence(_ agent: AgentID) -> RedisCommand { Scripts.presence.call(keys: [Keys.agents], [agent.text]) }
+  /// How far Redis's clock is ahead of the clock for deadlines, milliseconds. Null while no dashboard has said it.
+  public static let clock = RedisCommand("GET", Keys.clock)
   /// What kind of value an agent's plain key is: a set would be a project's.
   public static func kindOfPlainKey(_ agent: AgentID) -> RedisCommand { RedisCommand("TYPE", Keys.plain(agent)) }
   /// Null unless an agent has that name.

@@ -72,6 +72,9 @@ public enum DashboardBus {
     Scripts.raiseFence.call(keys: [Keys.fenceOfAll], [fence])
   }
 
+  /// Says how far Redis's clock is ahead of the clock for deadlines.
+  public static func clock(ahead milliseconds: Int64) -> RedisCommand { RedisCommand("SET", Keys.clock, milliseconds) }
+
   /// True for an error reply that says that a newer dashboard writes here.
   public static func isFenced(_ error: RedisReplyError) -> Bool { error.message.hasPrefix("FENCED") }
 }

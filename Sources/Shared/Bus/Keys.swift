@@ -26,6 +26,8 @@ public enum Keys {
   public static let agents = "muster:agents"
   public static let dashboard = "muster:dashboard"
   public static let fenceOfAll = "muster:fence"
+  /// How far Redis's clock is ahead of the clock for deadlines, milliseconds: written by the dashboard, read by agents.
+  public static let clock = "muster:clock"
   public static func verdicts(_ shard: Int) -> String { "muster:verdicts:\(shard)" }
   public static func output(_ shard: Int) -> String { "muster:output:\(shard)" }
 

@@ -10,7 +10,7 @@ public struct Envelope: Sendable, Equatable, Codable {
   public var attempt: Int
   public var number: SendNumber
   public var spec: TaskSpec
-  /// Redis's clock, milliseconds since 1970: not to be started later. Nil: no such limit is known.
+  /// The clock for deadlines (`Keys.clock` tells it from Redis's), milliseconds since 1970: not to be started later. Nil: no limit.
   public var startBefore: Int64?
 
   public init(

@@ -35,7 +35,8 @@ final class Scene: Sendable {
     store = try Store.open(at: folder + "/muster.sqlite", migrations: try migrations())
     let box = Box()
     services = APIServices(
-      store: store, watch: watch, ids: ULIDGenerator(), version: "9.8.7",
+      store: store, watch: watch, ids: ULIDGenerator(), clock: DeadlineClock(continuing: nil, boot: "b"),
+      version: "9.8.7",
       agent: { name in try box.scene().agent(name) }, project: { name in try box.scene().project(name) },
       either: { name in try box.scene().either(name) },
       presence: { agent in box.scene().script.withLock { $0.presence[agent] } ?? Presence() },

@@ -274,8 +274,8 @@ import Testing
     try await withStore { (store: Store) async throws -> Void in
       let queued = try await accept(store, sent: false)
       let sent = try await accept(store)
-      #expect(try await store.write { try FlowEnds.expire($0, now: 999, limit: 10) } == 0)
-      #expect(try await store.write { try FlowEnds.expire($0, now: 1000, limit: 10) } == 2)
+      #expect(try await store.write { try FlowEnds.expire($0, deadline: 999, now: 7, limit: 10) } == 0)
+      #expect(try await store.write { try FlowEnds.expire($0, deadline: 1000, now: 7, limit: 10) } == 2)
       let toEnd = try await store.read { try FlowEnds.toEnd($0, limit: 10) }
       let ended = try await store.write { db in try toEnd.map { try FlowEnds.endAlone(db, $0, now: 1001) } }
       #expect(Set(zip(toEnd.map(\.task), ended).filter { $0.1 == .expired }.map(\.0)) == [queued])
@@ -287,7 +287,7 @@ import Testing
     try await withStore { (store: Store) async throws -> Void in
       var wanted: Set<ULID> = []
       for _ in 0..<7 { wanted.insert(try await accept(store)) }
-      #expect(try await store.write { try FlowEnds.expire($0, now: 1000, limit: 10) } == 7)
+      #expect(try await store.write { try FlowEnds.expire($0, deadline: 1000, now: 7, limit: 10) } == 7)
       for page in 0..<2 {
         var found: [ULID] = []
         var last: OpenRun?

@@ -17,12 +17,15 @@ extension Worker {
       resume(attempt)
     }
     removeStaleRecords()
-    forgetOld()
   }
 
-  /// Ids and verdicts are kept for 30 days; of the older ones only the newest id (rule `horizon`).
+  /// Ids and verdicts are kept for 30 days; of the older ones only the newest id (rule `horizon`). Looked at once a day, and only once the
+  /// fleet's clock is known: an id is old when both clocks say so. What is forgotten is `lost` if it comes again, and so is every older one:
+  /// a host whose clock was set forward by months must not lose what waits for it.
   func forgetOld() {
-    let horizon = ProcessBoot.wallMilliseconds - Worker.remembered
+    guard MonotonicTime.now >= nextForgetting, let fleet = clock.milliseconds() else { return }
+    nextForgetting = .now + .seconds(86_400)
+    let horizon = min(fleet, ProcessBoot.wallMilliseconds) - Worker.remembered
     guard let newest = attempts.settled.keys.lazy.map(\.task).filter({ $0.timestampMilliseconds < horizon }).max() else { return }
     // What cannot be written now is written by the next start.
     guard (try? journal.append([.forgotten(newest)])) != nil else { return }

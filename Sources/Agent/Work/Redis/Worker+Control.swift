@@ -68,7 +68,7 @@ extension Worker {
     let plain = looksAtPlain ? next.next() : nil
     if wantsAcknowledgement, let text = next.next()?.string { acknowledged(text) }
     if isStalled { goAgain(readByDashboard: !(next.next()?.isNull ?? true)) }
-    if beats { await heard(renewal: next.next(), presence: next.next(), asked: now) }
+    if beats { await heard(renewal: next.next(), presence: next.next(), ahead: next.next(), asked: now) }
     guard hasLease else { return }
     let messages = (message.map { [$0] } ?? []) + (message == nil ? [] : next.next()?.array?.compactMap(\.bytes) ?? [])
     await heed(messages)
@@ -109,7 +109,7 @@ extension Worker {
 
   private func heartbeat() -> [RedisCommand] {
     nextBeat = .now + BusLimits.heartbeat
-    return [AgentBus.renewLease(uuid, address, lease: leaseValue()), AgentBus.presence(uuid)]
+    return [AgentBus.renewLease(uuid, address, lease: leaseValue()), AgentBus.presence(uuid), AgentBus.clock]
   }
 
   /// The lease's value, with the next beat.
@@ -126,11 +126,18 @@ extension Worker {
     return (try? Lease(address: address, beat: beat).encoded()) ?? []
   }
 
-  private func heard(renewal: RedisValue?, presence: RedisValue?, asked: MonotonicTime) async {
-    if let milliseconds = presence?.integer, let step = clock.hear(milliseconds, asked: asked) {
-      logger.warning("Redis's clock has moved against this host's", metadata: ["milliseconds": "\(step)"])
-    }
+  private func heard(renewal: RedisValue?, presence: RedisValue?, ahead: RedisValue?, asked: MonotonicTime) async {
+    hear(presence, ahead, asked: asked)
     if renewal?.integer != 1 { leaseLost("it ran out, or another agent has it") }
+  }
+
+  /// Takes in what Redis's clock says, and what the dashboard says of it.
+  func hear(_ presence: RedisValue?, _ ahead: RedisValue?, asked: MonotonicTime) {
+    guard let redis = presence?.integer else { return }
+    if let step = clock.hear(redis: redis, ahead: ahead?.string.flatMap { Int64($0) }, asked: asked) {
+      logger.warning("Redis's clock was set; deadlines stay what they were", metadata: ["milliseconds": "\(step)"])
+    }
+    forgetOld()
   }
 
   // MARK: The lease

@@ -128,11 +128,11 @@ extension Worker {
     let former = ProjectsFile.read(settings).subtracting(settings.tags)
     ProjectsFile.write(settings, former.union(settings.tags), logger)
     let asked = MonotonicTime.now
-    var commands = [AgentBus.info(uuid, (try? JSONCoder.encode(hello)) ?? []), AgentBus.presence(uuid)]
+    var commands = [AgentBus.info(uuid, (try? JSONCoder.encode(hello)) ?? []), AgentBus.presence(uuid), AgentBus.clock]
     commands += settings.tags.map { AgentBus.join(uuid, project: $0) }
     commands += former.sorted().map { AgentBus.leave(uuid, project: $0) }
     let replies = try await control.pipeline(commands)
-    if replies.count > 1, let milliseconds = replies[1].integer { _ = clock.hear(milliseconds, asked: asked) }
+    if replies.count > 2 { hear(replies[1], replies[2], asked: asked) }
     for reply in replies {
       if case .error(let error) = reply {
         logger.error("Redis refuses a part of the registration", metadata: ["why": "\(error)"])
