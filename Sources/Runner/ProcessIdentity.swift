@@ -24,6 +24,7 @@ public struct ProcessIdentity: Sendable, Equatable, Hashable {
   public static func current() -> ProcessIdentity? { ProcessIdentity(of: getpid()) }
 
   public static func currentBootID() -> String? {
+    if let pretended = Pretending.bootID { return pretended }
     guard let bytes = System.contents(of: "/proc/sys/kernel/random/boot_id"), !bytes.isEmpty else { return nil }
     return String(decoding: bytes.prefix { $0 != 0x0A }, as: UTF8.self)
   }
@@ -46,6 +47,8 @@ struct ProcessEntry: Equatable {
 
   /// Ended, but not waited for.
   var isDead: Bool { state == UInt8(ascii: "Z") || state == UInt8(ascii: "X") }
+  /// By a signal; not by a debugger.
+  var isStopped: Bool { state == UInt8(ascii: "T") }
 
   init?(pid: Int32) {
     guard let bytes = System.contents(of: "/proc/\(pid)/stat") else { return nil }

@@ -23,7 +23,7 @@ enum ProcessTree {
     return found
   }
 
-  private static func everybody() -> [ProcessEntry] {
+  static func everybody() -> [ProcessEntry] {
     guard let folder = opendir("/proc") else { return [] }
     defer { closedir(folder) }
     var entries: [ProcessEntry] = []
@@ -44,5 +44,18 @@ enum ProcessTree {
     }
     guard ProcessEntry(pid: entry.pid)?.startTime == entry.startTime else { return ESRCH }
     return cspawn_pidfd_send_signal(handle.raw, signal) == 0 ? 0 : errno
+  }
+
+  /// The same, and one that was stopped goes on: until then it would not hear the signal.
+  static func signalAndWake(_ entry: ProcessEntry, _ signal: Int32) -> Int32 {
+    let error = ProcessTree.signal(entry, signal)
+    if error == 0 { wake(entry, after: signal) }
+    return error
+  }
+
+  static func wake(_ entry: ProcessEntry, after signal: Int32) {
+    let stops = [SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU]
+    guard entry.isStopped, signal != SIGKILL, signal != SIGCONT, !stops.contains(signal) else { return }
+    _ = ProcessTree.signal(entry, SIGCONT)
   }
 }

@@ -17,8 +17,9 @@ extension RunnerRecord {
   }
 
   /// The record with its length and checksum, as it stands in the file.
-  public var framed: [UInt8] {
-    let payload = payload
+  public var framed: [UInt8] { RunnerRecord.framed(payload: payload) }
+
+  static func framed(payload: [UInt8]) -> [UInt8] {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(payload.count + RunnerRecord.frameHeader)
     withUnsafeBytes(of: UInt32(truncatingIfNeeded: payload.count).littleEndian) { bytes.append(contentsOf: $0) }
@@ -36,6 +37,7 @@ extension RunnerRecord {
       fields.put(3, record.process.startTime)
       fields.put(4, Array(record.process.bootID.utf8))
       fields.put(5, record.wallMilliseconds)
+      if !record.controlGroup.isEmpty { fields.put(6, Array(record.controlGroup.utf8)) }
       return [Kind.opened] + fields.bytes
     case .begin(let record):
       fields.put(1, Array(record.run.utf8))
@@ -47,6 +49,10 @@ extension RunnerRecord {
     case .started(let record):
       fields.put(1, Int64(record.pid))
       fields.put(2, record.wallMilliseconds)
+      if record.bootNanoseconds > 0 {
+        fields.put(3, record.bootNanoseconds)
+        fields.put(4, record.bootNanosecondsAfter)
+      }
       return [Kind.started] + fields.bytes
     case .segments(let list):
       fields.put(1, list.packed)
@@ -80,13 +86,18 @@ extension RunnerRecord {
       let process = ProcessIdentity(pid: fields[2].small, startTime: fields[3].unsigned, bootID: fields[4].text)
       var record = OpenedRecord(process: process, wallMilliseconds: fields[5].signed)
       record.version = fields[1].unsigned
+      record.controlGroup = fields[6].text
       self = .opened(record)
     case Kind.begin:
       self = .begin(
         BeginRecord(
           run: fields[1].text, attempt: fields[2].unsigned, outputPath: fields[3].bytes, cap: fields[4].unsigned,
           wallMilliseconds: fields[5].signed))
-    case Kind.started: self = .started(StartedRecord(pid: fields[1].small, wallMilliseconds: fields[2].signed))
+    case Kind.started:
+      var record = StartedRecord(pid: fields[1].small, wallMilliseconds: fields[2].signed)
+      record.bootNanoseconds = fields[3].unsigned
+      record.bootNanosecondsAfter = fields[4].unsigned
+      self = .started(record)
     case Kind.segments:
       guard let list = SegmentList(packed: fields[1].value) else { return nil }
       self = .segments(list)

@@ -11,6 +11,8 @@ public struct OpenedRecord: Sendable, Equatable {
   /// The format's version, for people; readers go by the magic and by unknown tags.
   public var version: UInt64 = 1
   public var wallMilliseconds: Int64
+  /// Folder of the runner's own control group; empty: it has none.
+  public var controlGroup = ""
 
   public init(process: ProcessIdentity, wallMilliseconds: Int64) {
     self.process = process
@@ -39,6 +41,10 @@ public struct BeginRecord: Sendable, Equatable {
 public struct StartedRecord: Sendable, Equatable {
   public var pid: Int32
   public var wallMilliseconds: Int64
+  /// CLOCK_BOOTTIME right before and after the start, by which the leader is told from a later process with its pid, and a deadline is known
+  /// whatever the wall clock did. 0: not known, an earlier runner wrote this.
+  public var bootNanoseconds: UInt64 = 0
+  public var bootNanosecondsAfter: UInt64 = 0
 
   public init(pid: Int32, wallMilliseconds: Int64) {
     self.pid = pid

@@ -13,6 +13,7 @@ final class RecordsWriter {
 
   private let basePath: [UInt8]
   private let process: ProcessIdentity
+  private let controlGroup: String
   private var number = 1
   private(set) var path: [UInt8]
   private var file: Descriptor
@@ -20,10 +21,11 @@ final class RecordsWriter {
   private var reservedEnd: UInt64 = 0
 
   /// Makes the file, which must not exist yet.
-  init(path: [UInt8], process: ProcessIdentity) throws(RunnerFault) {
+  init(path: [UInt8], process: ProcessIdentity, controlGroup: String = "") throws(RunnerFault) {
     basePath = path
     self.path = path
     self.process = process
+    self.controlGroup = controlGroup
     file = try RecordsWriter.create(path)
     try open()
   }
@@ -37,7 +39,10 @@ final class RecordsWriter {
   }
 
   private func open() throws(RunnerFault) {
-    let header = RunnerRecord.opened(OpenedRecord(process: process, wallMilliseconds: System.wallMilliseconds()))
+    var opened = OpenedRecord(process: process, wallMilliseconds: System.wallMilliseconds())
+    opened.controlGroup = controlGroup
+    if Pretending.laterRecords { opened.version += 1 }
+    let header = RunnerRecord.opened(opened)
     let error = append(bytes: RunnerRecord.magic + header.framed, essential: false)
     if error != 0 { throw RunnerFault("cannot write the records file", error) }
   }

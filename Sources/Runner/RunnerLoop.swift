@@ -75,7 +75,11 @@ final class RunnerLoop {
     attempt?.reap()
     if set & 1 << UInt64(SIGTERM - 1) != 0 {
       isRetiring = true
-      if let attempt { attempt.end(.kill, signal: SIGTERM, graceMilliseconds: attempt.order.graceMilliseconds) }
+      if let attempt {
+        let asked = KillRequest.read(run: attempt.order.run, records: records.path)
+        attempt.end(
+          .kill, signal: asked?.signal ?? SIGTERM, graceMilliseconds: asked?.graceMilliseconds ?? attempt.order.graceMilliseconds)
+      }
     }
   }
 
@@ -127,13 +131,17 @@ final class RunnerLoop {
     }
     // Before exec, so that a run never seems shorter than it was.
     let startedAt = System.monotonic()
+    let before = System.sinceBoot()
     switch Launch.start(order, resources) {
     case .started(let pid):
       resources.closeChildSide()
       let running = RunningAttempt(
         order: order, pid: pid, startedAt: startedAt, resources: resources, spool: spool, records: records, link: link)
       attempt = running
-      _ = records.append(.started(StartedRecord(pid: pid, wallMilliseconds: running.startedWall)))
+      var started = StartedRecord(pid: pid, wallMilliseconds: running.startedWall)
+      (started.bootNanoseconds, started.bootNanosecondsAfter) = (before, System.sinceBoot())
+      _ = records.append(.started(started))
+      if Pretending.laterRecords { _ = records.append(bytes: RunnerRecord.later, essential: false) }
       link.post(.began(run: order.run, attempt: order.attempt, pid: pid, wallMilliseconds: running.startedWall))
     case .failed(let error, let step): fail(order, error, step)
     }

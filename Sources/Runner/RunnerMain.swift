@@ -16,7 +16,8 @@ public enum RunnerMain {
       let signals = Descriptor(cspawn_signalfd(watched, watched.count)), let process = ProcessIdentity.current()
     else { return 1 }
     _ = setsid()
-    guard let records = try? RecordsWriter(path: Array(path.utf8), process: process) else { return 1 }
+    let group = ControlGroup.join(process)
+    guard let records = try? RecordsWriter(path: Array(path.utf8), process: process, controlGroup: group) else { return 1 }
     RunnerLoop(signals: signals, link: AgentLink(socket: agentSocket), records: records, process: process).run()
     return 0
   }

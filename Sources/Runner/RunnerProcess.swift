@@ -17,7 +17,7 @@ public struct RunnerProcess: Sendable {
   ///   - environment: the runner's own, "NAME=value"; commands get theirs from their orders.
   /// - Throws: `RunnerStartError`.
   public static func start(
-    executable: [UInt8], arguments: [[UInt8]], environment: [[UInt8]] = []
+    executable: [UInt8], arguments: [[UInt8]], environment: [[UInt8]] = Pretending.environment
   ) throws(RunnerStartError) -> RunnerProcess {
     var ends: [Int32] = [-1, -1]
     let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)

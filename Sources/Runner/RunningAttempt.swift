@@ -14,7 +14,7 @@ final class RunningAttempt {
   private static let messageMilliseconds: UInt64 = 20
   /// After the leader's exit what still holds a pipe gets this long without a byte, and so long in all.
   private static let quietMilliseconds: UInt64 = 200
-  private static let drainMilliseconds: UInt64 = 2000
+  private static let drainMilliseconds: UInt64 = 1500
   /// A command that keeps changing streams with tiny writes makes records larger than its output: it is read more slowly then.
   private static let manySegments = 65536
   private static let tinySegment: UInt64 = 512

@@ -16,6 +16,12 @@ final class Descriptor {
   deinit { close(raw) }
 }
 
+/// The clock of the process table's start times.
+public enum BootClock {
+  /// Since boot, time in suspension included.
+  public static var nanoseconds: UInt64 { System.sinceBoot() }
+}
+
 enum System {
   static let millisecond: UInt64 = 1_000_000
 
@@ -23,6 +29,13 @@ enum System {
   static func monotonic() -> UInt64 {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
+    return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
+  }
+
+  /// Nanoseconds since boot, time in suspension included: the clock of the process table's start times.
+  static func sinceBoot() -> UInt64 {
+    var time = timespec()
+    clock_gettime(CLOCK_BOOTTIME, &time)
     return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
   }
 

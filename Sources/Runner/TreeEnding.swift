@@ -81,6 +81,7 @@ struct TreeEnding {
       let error = wasSentWithGroup ? (kill(entry.pid, 0) == 0 ? 0 : errno) : ProcessTree.signal(entry, signal)
       if error == 0 {
         signalledProcesses.insert(Key(pid: entry.pid, startTime: entry.startTime))
+        ProcessTree.wake(entry, after: signal)
       } else if error != ESRCH {
         refused += 1
       }

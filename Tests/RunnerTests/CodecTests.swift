@@ -25,6 +25,19 @@ struct CodecTests {
 
   static let segments = SegmentList(offset: 70_000, [Segment(.stdout, 1), Segment(.stderr, 65_535), Segment(.stdout, 3)])
 
+  static let openedInGroup: OpenedRecord = {
+    var record = OpenedRecord(process: process, wallMilliseconds: 1_700_000_000_000)
+    record.controlGroup = "/sys/fs/cgroup/muster-4711-1234567"
+    return record
+  }()
+
+  static let startedByBootClock: StartedRecord = {
+    var record = StartedRecord(pid: 4712, wallMilliseconds: 1_700_000_000_002)
+    record.bootNanoseconds = 12_345_678_900_000
+    record.bootNanosecondsAfter = 12_345_679_800_000
+    return record
+  }()
+
   static let records: [(String, RunnerRecord)] = [
     ("opened", .opened(OpenedRecord(process: process, wallMilliseconds: 1_700_000_000_000))),
     (
@@ -41,6 +54,12 @@ struct CodecTests {
     ("exit", .exit(exit)),
     ("exit-code", .exit(ExitRecord(run: "web1-y", attempt: 1, how: .exited(255)))),
     ("exit-not-started", .exit(ExitRecord(run: "web1-z", attempt: 1, how: .couldNotStart(2, step: 8)))),
+  ]
+
+  /// What was added to kinds of records that were there before.
+  static let laterRecords: [(String, RunnerRecord)] = [
+    ("opened-in-group", .opened(openedInGroup)),
+    ("started-by-boot-clock", .started(startedByBootClock)),
   ]
 
   static let order: AttemptOrder = {
@@ -81,7 +100,7 @@ struct CodecTests {
 
   @Test func everyGoldenRecordStillReadsAsItDid() throws {
     let golden = try Golden.load("v1")
-    for (name, record) in CodecTests.records {
+    for (name, record) in CodecTests.records + CodecTests.laterRecords {
       let bytes = try golden.bytes(name, now: record.framed)
       #expect(RunnerRecord(payload: bytes[8...]) == record, "\(name)")
       #expect(record.framed == bytes, "\(name) is written differently now")

@@ -191,6 +191,92 @@ struct EndingTests {
     }
   }
 
+  @Test func aStoppedCommandIsWokenToHearTheSignalThatEndsIt() async throws {
+    try await withRunner { runner in
+      let order = runner.shell("trap 'echo tidied; exit 7' TERM; echo ready; kill -STOP $$; while :; do sleep 0.01; done")
+      let pid = try runner.begin(order)
+      try runner.waitForOutput(6)
+      #expect(poll { ProcessEntry(pid: pid)?.isStopped ?? false })
+      try runner.send(.kill(run: order.run, signal: SIGTERM, graceMilliseconds: 60_000))
+      let ended = try runner.end()
+      #expect(ended.exit.how == .exited(7) && ended.exit.cause == .kill && ended.exit.left == 0)
+      #expect(runner.text(order) == "ready\ntidied\n")
+    }
+  }
+
+  @Test func aGrandchildThatKeepsTalkingDoesNotHoldTheVerdictForTwoSeconds() async throws {
+    try await withRunner { runner in
+      // It says a line every hundredth of a second: what was stored until the verdict tells how long that took, at most.
+      let order = runner.order("talk-on", "1000")
+      let ended = try runner.run(order)
+      #expect(ended.exit.notes.contains(.pipeHeld) && ended.exit.left == 1)
+      let lines = runner.text(order).split(separator: "\n")
+      #expect(lines.count < 180, "\(lines.count) lines")
+      kill(number(in: runner.text(order)), SIGKILL)
+    }
+  }
+
+  /// The exit record of the last attempt, once it is there: what an agent that did not start this runner goes by.
+  func recordedExit(_ runner: RunnerUnderTest) throws -> ExitRecord {
+    var found: ExitRecord?
+    guard
+      poll({
+        for case .exit(let exit) in runner.records() { found = exit }
+        return found != nil
+      }), let found
+    else { throw TestFault("no exit record") }
+    return found
+  }
+
+  @Test func aTimeLimitIsKeptThoughTheAgentIsGone() async throws {
+    try await withRunner { runner in
+      var order = runner.order("ignore-term")
+      order.timeoutMilliseconds = 300
+      order.graceMilliseconds = 200
+      let pid = try runner.begin(order)
+      runner.disconnect()
+      let exit = try recordedExit(runner)
+      #expect(exit.cause == .deadline && exit.how == .signalled(SIGKILL) && exit.left == 0)
+      #expect(try runner.waitForExit() == 0)
+      #expect(!isAlive(pid))
+    }
+  }
+
+  @Test func aRunnerThatIsNobodysChildReadsSignalAndGraceBesideItsRecords() async throws {
+    try await withRunner { runner in
+      let order = runner.order("hang", "600000")
+      _ = try runner.begin(order)
+      try runner.waitForOutput(6)
+      runner.disconnect()
+      let path = Array(runner.recordsPath.utf8)
+      // Of another run: left alone, as is what cannot be read.
+      #expect(KillRequest.write(run: "another", signal: SIGKILL, graceMilliseconds: 0, records: path) == 0)
+      #expect(KillRequest.read(run: order.run, records: path) == nil)
+      #expect(KillRequest.write(run: order.run, signal: SIGUSR1, graceMilliseconds: 60_000, records: path) == 0)
+      kill(runner.process.pid, SIGTERM)
+      let exit = try recordedExit(runner)
+      #expect(exit.how == .signalled(SIGUSR1) && exit.cause == .kill && exit.signalled == 1 && exit.left == 0)
+      KillRequest.remove(path)
+      #expect(contents(of: runner.recordsPath + ".kill") == nil)
+    }
+  }
+
+  @Test func aHarderRequestBesideTheRecordsReplacesTheFirst() async throws {
+    try await withRunner { runner in
+      let order = runner.order("ignore-term")
+      _ = try runner.begin(order)
+      try runner.waitForOutput(6)
+      runner.disconnect()
+      let path = Array(runner.recordsPath.utf8)
+      #expect(KillRequest.write(run: order.run, signal: SIGTERM, graceMilliseconds: 600_000, records: path) == 0)
+      kill(runner.process.pid, SIGTERM)
+      #expect(KillRequest.write(run: order.run, signal: SIGKILL, graceMilliseconds: 0, records: path) == 0)
+      kill(runner.process.pid, SIGTERM)
+      let exit = try recordedExit(runner)
+      #expect(exit.how == .signalled(SIGKILL) && exit.cause == .kill)
+    }
+  }
+
   @Test func anIdleRunnerLeavesOnTermOnRetireAndWhenItsAgentGoes() async throws {
     try await withRunner { runner in
       kill(runner.process.pid, SIGTERM)

@@ -12,7 +12,7 @@ struct StopCommand: AgentAction {
     discussion: """
       Without an option the commands it started go on: whatever they do until the next `agent start` is reported then.
 
-      Returns when the agent is gone; 3 when none was running.
+      Returns when the agent is gone; 3 when none was running. With --kill it says what could not be ended, and returns 1.
       """)
 
   @OptionGroup var settings: SettingsOptions
@@ -52,6 +52,11 @@ struct StopCommand: AgentAction {
         told = left
         Terminal.error("waiting for \(left) running command\(left == 1 ? "" : "s")")
       }
+    }
+    if mode == .kill {
+      let unended = UnendedFile.lookFor(settings)
+      UnendedFile.remove(settings)
+      if !unended.isEmpty { throw .unended(unended) }
     }
     Terminal.out("agent \(running.uuid) has stopped")
   }

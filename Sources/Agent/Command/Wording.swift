@@ -19,6 +19,9 @@ extension AgentFailure: CustomStringConvertible {
     case .cannotListen(let address, let reason):
       return "cannot listen on \(address): \(reason)\nset http.listen to an address that is free, or to port 0 for any free port"
     case .work(let sentence): return sentence
+    case .unended(let what):
+      return "the agent has stopped, but not everything it had started could be ended:\n"
+        + what.map { "  \($0)" }.joined(separator: "\n")
     case .redisAway(let place, let reason, let after):
       return "not started: Redis at \(place) could not be reached within \(after.words): \(reason)\n"
         + "no agent was left behind; `agent run` (or a service manager around it) waits for Redis for as long as it takes"

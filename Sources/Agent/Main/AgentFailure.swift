@@ -14,6 +14,8 @@ enum AgentFailure: Error, Sendable {
   case cannotListen(address: String, reason: String)
   /// The work itself could not begin or go on: the lease is another's, the journal is unreadable …; a sentence.
   case work(String)
+  /// Every command was to be ended first, and these could not be.
+  case unended([String])
 
   // `agent start`
 

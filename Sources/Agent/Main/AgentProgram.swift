@@ -53,7 +53,7 @@ final class AgentProgram: Sendable {
       try await work.run(httpPort: server.port)
       outcome = .success(())
     } catch {
-      outcome = .failure(.work("\(error)"))
+      if case .unended(let what) = error { outcome = .failure(.unended(what)) } else { outcome = .failure(.work("\(error)")) }
     }
     server.beginShutdown()
     await serving
@@ -64,6 +64,8 @@ final class AgentProgram: Sendable {
 
   func stop(_ mode: StopMode) { work.stop(mode) }
 
+  /// Commands under way, a second ago at most.
+  var running: Int { work.status.running }
   /// Whether Redis knows of this agent.
   var isRegistered: Bool { work.status.isRegistered }
   /// Why Redis is not connected; nil while it is.

@@ -46,6 +46,7 @@ struct MainLoop: ~Copyable {
       wait(for: ending)
       if let result = ending.result {
         if case .failure(let failure) = result {
+          if case .unended(let what) = failure { UnendedFile.write(what, program.settings, program.logger) }
           readiness.take()?.failed(failure)
           throw failure
         }
@@ -56,7 +57,10 @@ struct MainLoop: ~Copyable {
       tellReadiness()
       if let deadline, deadline <= .now {
         program.logger.warning("the end takes too long: ended at once; the journal keeps what was not reported yet")
-        return
+        guard mode == .kill, program.running > 0 else { return }
+        let what = ["\(program.running) command\(program.running == 1 ? "" : "s") still at work when the time was up"]
+        UnendedFile.write(what, program.settings, program.logger)
+        throw .unended(what)
       }
     }
   }

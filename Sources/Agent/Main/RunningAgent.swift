@@ -26,6 +26,7 @@ enum RunningAgent {
         throw .file(error)
       }
       defer { ProcessRecord.remove(settings) }
+      UnendedFile.remove(settings)
       let program = try AgentProgram(
         settings, uuid: uuid, startedAt: startedAt, descriptors: DescriptorLimit.raise(),
         logger: AgentLog.open(settings, toStandardError: readyDescriptor == nil))

@@ -115,4 +115,5 @@ struct WorkSurroundings: Sendable {
   var runner: RunnerProgram
   var logger: Logger
   var board: StatusBoard
+  var patience = Patience.standard
 }

@@ -70,6 +70,12 @@ actor Worker {
   var adopted: [AttemptID: AdoptedRunner] = [:]
   var nextRunner: UInt64 = 0
   var runnerRetryAt = MonotonicTime.distantPast
+  /// Is a look at what the runners are held to due?
+  var backstopIsArmed = false
+  /// Control groups of runners that are gone, in which something lives on.
+  var groupsLeft: [String] = []
+  /// What an end of all commands could not end, in words.
+  var unended: [String] = []
   /// Attempts of concern by the file that their records stand in.
   var recordsInUse: [[UInt8]: Int] = [:]
   let buffer = ReceiveBuffer()
@@ -176,12 +182,15 @@ actor Worker {
     _ = await (ending, telling)
     publish()
     if let fatal { return .failure(fatal) }
+    if !unended.isEmpty { return .failure(.unended(unended)) }
     return .success(())
   }
 
   /// Lets go of everything. The runners go on.
   func end() async {
     for link in links.values {
+      // One that was stopped would not hear that its agent has gone.
+      wake(link)
       engine.forget(link.process.socket)
       if link.process.pidfd >= 0 {
         ProcessBoot.close(link.process.pidfd)

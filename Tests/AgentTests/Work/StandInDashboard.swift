@@ -71,10 +71,10 @@ actor StandInDashboard {
 
   func control(
     _ kind: ControlMessage.Kind, _ ids: [AttemptID], to: AgentAddress? = nil, cause: ControlMessage.Cause? = nil,
-    grace: Double? = nil
+    signal: String? = nil, grace: Double? = nil
   ) async throws {
     let to = if let to { to } else { try await address() }
-    let message = ControlMessage(kind, to: to, attempts: ids, cause: cause, grace: grace)
+    let message = ControlMessage(kind, to: to, attempts: ids, cause: cause, signal: signal, grace: grace)
     _ = try await connection.send(try DashboardBus.control(agent, fence: fence, number: number, message))
   }
 
@@ -183,14 +183,23 @@ struct Surroundings {
   let dashboard: StandInDashboard
   var agent: AgentCommandRun
 
-  init(_ settings: [String: JSONValue] = [:], uuid: String = "web-1", redis arguments: [String] = []) async throws {
+  /// What every agent of it gets on top of the environment.
+  var environment: [String: String]
+  /// Which agent is started next; another one where the test is about an upgrade.
+  var executable = AgentOnDisk.executable
+
+  init(
+    _ settings: [String: JSONValue] = [:], uuid: String = "web-1", redis arguments: [String] = [],
+    environment: [String: String] = [:]
+  ) async throws {
+    self.environment = environment
     redis = try await RedisServerProcess.start(arguments)
     disk = try AgentOnDisk(redisPort: redis.port, uuid: uuid, settings)
     dashboard = StandInDashboard(redis, agent: uuid)
     // Without a dashboard's lease agents do not send again what seems to have been lost.
     _ = try await dashboard.connection.connected(within: .seconds(10))
     _ = try await dashboard.connection.send(RedisCommand("SET", Keys.dashboard, "stand-in"))
-    agent = try disk.spawn(["run", "-f", disk.settingsFile])
+    agent = try disk.spawn(["run", "-f", disk.settingsFile], environment: environment)
     _ = try await dashboard.lease()
   }
 
@@ -202,7 +211,7 @@ struct Surroundings {
 
   mutating func startAgent() async throws {
     let before = try await dashboard.connection.send(RedisCommand("GET", Keys.lease(dashboard.agent))).bytes
-    agent = try disk.spawn(["run", "-f", disk.settingsFile])
+    agent = try disk.spawn(["run", "-f", disk.settingsFile], environment: environment, program: executable)
     let (dashboard, pid, run) = (dashboard, agent.pid, agent)
     try await eventually("the new agent has its lease; it said \(run.errorText)") {
       guard let now = try await dashboard.connection.send(RedisCommand("GET", Keys.lease(dashboard.agent))).bytes, now != before,

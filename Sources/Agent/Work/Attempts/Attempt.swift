@@ -16,6 +16,21 @@ final class Attempt {
     case ended
   }
 
+  struct Kill {
+    var signal: Int32
+    var graceMilliseconds: UInt64
+    var at: MonotonicTime
+    /// When whatever is left gets KILL.
+    var hardAt: MonotonicTime { signal == SystemNames.kill ? at : at + .milliseconds(Int64(clamping: graceMilliseconds)) }
+
+    /// Whether it asks for more than one that was asked for before: another signal, or an earlier end. A hint that is merely repeated does not.
+    func adds(to earlier: Kill?) -> Bool {
+      guard let earlier else { return true }
+      if earlier.signal == SystemNames.kill { return false }
+      return signal != earlier.signal || hardAt < earlier.hardAt
+    }
+  }
+
   let id: AttemptID
   let run: RunID
   var knowledge: AttemptKnowledge
@@ -30,8 +45,12 @@ final class Attempt {
   var failedStarts = 0
   /// Wall clock, milliseconds.
   var startedAt: Int64?
-  /// A kill was asked for; kept for a runner that is not listening yet.
-  var killAsked: (signal: Int32, graceMilliseconds: UInt64)?
+  /// A kill was asked for; kept for a runner that is not listening yet, and so that a repeated message is told from a harder one.
+  var killAsked: Kill?
+  /// What the agent holds its runner to (`Worker+Backstop`).
+  var backstop = Backstop()
+  /// Its runner is gone, and what that left behind is being ended (`Worker+Leftovers`).
+  var clearing: Clearing?
 
   var ending: JournalRecord.Ending?
   /// Where the end stands in the journal.

@@ -51,9 +51,14 @@ extension Worker {
   }
 
   /// Nobody can know how it ended, or whether (DESIGN, "The output file tells whether it started").
-  func lose(_ attempt: Attempt, _ why: String) {
+  /// - Parameter cleared: what it had left behind on the host.
+  func lose(_ attempt: Attempt, _ why: String, cleared: Clearing? = nil) {
     var verdict = VerdictMaking.unstarted(.lost, reason: "lost", note: why, at: ProcessBoot.wallMilliseconds)
     verdict.startedAt = attempt.startedAt
+    if let cleared {
+      (verdict.signalled, verdict.left) = (cleared.signalled.count, cleared.left)
+      verdict.note = [why, cleared.note].compactMap { $0 }.joined(separator: "; ")
+    }
     if let feed = attempt.feed {
       feed.advanceToEnd()
       feed.close(spoolBytes: FileSize.of(feed.path))
@@ -97,6 +102,9 @@ extension Worker {
     attempt.ending = ending
     attempt.endOffset = offset
     attempts.move(attempt, to: .ended)
+    if mode == .kill, ending.verdict.left > 0 {
+      unended.append("run \(attempt.run): \(ending.verdict.left) of its processes could not be ended")
+    }
     resultIsDue(attempt)
     if AttemptFlow.mayReport(attempt.knowledge) {
       sayEnded(attempt)

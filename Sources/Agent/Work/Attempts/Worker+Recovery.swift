@@ -9,6 +9,7 @@ extension Worker {
   static let remembered: Int64 = 30 * 86_400_000
 
   func recover() throws(AgentWorkError) {
+    ControlGroup.removeEmpty()
     try journal.append([.opened(incarnation, bootID: bootID)])
     let entries = opened.unsettled.sorted { $0.key < $1.key }
     for (id, entry) in entries { restore(id, entry) }
@@ -84,9 +85,10 @@ extension Worker {
     // Not handed off as far as the journal knows: started all the same if its output file is there.
     let traces = AttemptTraces(runnerLives: false, exitRecord: false, outputFile: Files.exists(outputPath(attempt)))
     if case .lost = AttemptFlow.judge(attempt.knowledge, traces) {
-      lose(
-        attempt,
-        traces.outputFile ? "it was started, and nobody knows how it ended" : "the host was started anew before it was started")
+      guard attempt.knowledge.takenThisBoot, traces.outputFile else {
+        return lose(attempt, "the host was started anew before it was started")
+      }
+      clear(attempt, nil)
     }
   }
 

@@ -66,15 +66,23 @@ extension Worker {
     order.standardInput = spec.stdin?.bytes
     order.cap = UInt64(settings.output.cap)
     order.graceMilliseconds = settings.task.grace.wholeMilliseconds
-    let usual = program.isScript ? settings.script.timeout : settings.task.timeout
-    if let seconds = spec.timeout {
-      order.timeoutMilliseconds = seconds < 0 ? 0 : UInt64(max(1, min(seconds * 1000, 1e15)))
-    } else {
-      order.timeoutMilliseconds = usual.map { max(1, $0.wholeMilliseconds) } ?? 0
-    }
+    order.timeoutMilliseconds = timeLimit(of: spec, isScript: program.isScript).map { max(1, $0.wholeMilliseconds) } ?? 0
     let descriptors = surroundings.descriptors
     order.limits = [AttemptOrder.Limit(resource: Int32(RLIMIT_NOFILE.rawValue), soft: descriptors.soft, hard: descriptors.hard)]
     return order
+  }
+
+  /// Nil for none.
+  private func timeLimit(of spec: TaskSpec, isScript: Bool) -> Duration? {
+    guard let seconds = spec.timeout else { return isScript ? settings.script.timeout : settings.task.timeout }
+    return seconds < 0 ? nil : .seconds(min(seconds, 1e12))
+  }
+
+  /// The limit that the attempt got, or would get now.
+  func timeLimit(of attempt: Attempt) -> Duration? {
+    guard let spec = attempt.spec else { return nil }
+    let program = try? Resolution.resolve(spec, scripts: settings.script.path, search: environment.search(spec))
+    return timeLimit(of: spec, isScript: program?.isScript ?? false)
   }
 
   /// Writes the hand-off, then gives the attempt to the runner (rule `handFirst`).
@@ -97,6 +105,7 @@ extension Worker {
     link.attempt = attempt
     link.isIdle = false
     attempt.feed = OutputFeed(attempt, records: link.records, offset: FileSize.of(link.records), path: outputPath(attempt))
+    hold(attempt, to: order)
     link.send(.attempt(order))
     if link.hasUnsent { flushLater(link) }
     return true

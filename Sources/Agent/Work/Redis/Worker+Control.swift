@@ -159,7 +159,7 @@ extension Worker {
     if AgentBus.isLeaseGone(reply) { return leaseLost("it ran out, or another agent has it") }
     if AgentBus.isRemoved(reply) {
       hasLease = false
-      fatal = .removed(uuid: uuid)
+      fatal = .removed(uuid: uuid, running: attempts.working, waiting: attempts.waiting)
       return
     }
     logger.error("Redis refuses", metadata: ["why": "\(reply)"])

@@ -1,5 +1,5 @@
 // A runner that an earlier process of this agent started, still at work on its attempt. It can only be watched (its pidfd, its records)
-// and told to end its attempt (SIGTERM). Belongs to the engine's thread.
+// and told to end its attempt (SIGTERM, and `KillRequest` for which signal and grace). Belongs to the engine's thread.
 
 import CSpawn
 import Glibc
@@ -28,8 +28,8 @@ final class AdoptedRunner {
 
   deinit { close() }
 
-  func terminate() {
-    if pidfd >= 0 { _ = cspawn_pidfd_send_signal(pidfd, SIGTERM) }
+  func signal(_ number: Int32) {
+    if pidfd >= 0 { _ = cspawn_pidfd_send_signal(pidfd, number) }
   }
 
   func close() {

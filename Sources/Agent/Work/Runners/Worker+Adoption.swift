@@ -27,10 +27,13 @@ extension Worker {
       guard let exit = feed.state.exit else { return }
       finish(attempt, exit)
     case .lost:
-      let why =
-        traces.outputFile
-        ? "its runner was ended before it could record how the run ended" : "the host was started anew before it was started"
-      lose(attempt, why)
+      guard handOff.runner.bootID == bootID else {
+        return lose(
+          attempt,
+          traces.outputFile
+            ? "the host was started anew before the run had ended" : "the host was started anew before it was started")
+      }
+      clear(attempt, feed)
     case .handOverAgain: handOverAgain(attempt)
     }
   }
@@ -39,6 +42,7 @@ extension Worker {
     let attempt = runner.attempt
     adopted[attempt.id] = runner
     let id = attempt.id
+    hold(adopted: attempt, feed.state)
     _ = engine.watch(runner.pidfd) { [weak self] in self?.assumeIsolated { $0.adoptedEnded(id) } }
     logger.notice("a run of an earlier process goes on", metadata: ["run": "\(attempt.run)", "runner": "\(runner.identity.pid)"])
     look(at: id)
@@ -50,7 +54,10 @@ extension Worker {
     runner.timer = nil
     feed.advanceToEnd()
     let state = feed.state
-    if let started = state.started, runner.attempt.startedAt == nil { began(runner.attempt, started.wallMilliseconds) }
+    if let started = state.started, runner.attempt.startedAt == nil {
+      began(runner.attempt, started.wallMilliseconds)
+      hold(adopted: runner.attempt, state)
+    }
     if let exit = state.exit {
       release(runner)
       finish(runner.attempt, exit)
@@ -64,6 +71,7 @@ extension Worker {
     guard let runner = adopted[id] else { return }
     release(runner)
     runner.attempt.failedStarts += 1
+    if let records = runner.attempt.handOff?.records { leaveGroup(RecordsHeading.read(records)?.controlGroup ?? "") }
     judge(runner.attempt)
     startNext()
   }

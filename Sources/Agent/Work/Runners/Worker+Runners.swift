@@ -1,6 +1,7 @@
 // The pool of runners: at most one per slot that serves, started when there is first something for it to do, and kept. What a runner says
 // is heard here. A runner that is gone is waited for here, and what it had is judged (`Worker+Adoption`).
 
+import CSpawn
 import Glibc
 import Runner
 import Shared
@@ -76,7 +77,10 @@ extension Worker {
     case .records(let path, _): link.records = path
     case .began(_, _, let pid, let wall):
       guard let attempt = link.attempt else { return }
-      if pid > 0 { began(attempt, wall) }
+      if pid > 0 {
+        attempt.backstop.leader = pid
+        began(attempt, wall)
+      }
       if let kill = attempt.killAsked {
         link.send(.kill(run: "\(attempt.run)", signal: kill.signal, graceMilliseconds: kill.graceMilliseconds))
       }
@@ -130,6 +134,12 @@ extension Worker {
     guard attempt.stage == .working || attempt.stage == .waiting else { return }
     attempt.knowledge.handedOff = false
     attempt.knowledge.confirmed = true
+    if attempt.killAsked != nil {
+      // It was to be ended while it was on its way to the runner.
+      return end(
+        attempt,
+        VerdictMaking.unstarted(.cancelled, note: "it was ended before it was started", at: ProcessBoot.wallMilliseconds))
+    }
     if let handOff = attempt.handOff { releaseRecords(handOff.records) }
     attempt.handOff = nil
     attempt.feed = nil
@@ -174,11 +184,13 @@ extension Worker {
   private func departed(_ link: RunnerLink) {
     departing[link.process.pid] = nil
     if link.process.pidfd >= 0 { Glibc.close(link.process.pidfd) }
+    let group = RecordsHeading.read(link.records)?.controlGroup ?? ""
     dropRecordsIfUnused(link.records)
     if let attempt = link.attempt, attempt.stage == .working {
       attempt.failedStarts += 1
       judge(attempt)
     }
+    if link.attempt?.clearing == nil { leaveGroup(group) }
     link.attempt = nil
     startNext()
   }
@@ -188,13 +200,45 @@ extension Worker {
   /// Asks whoever has the attempt to end its tree. Of no effect once the leader has exited.
   func kill(_ attempt: Attempt, signal: Int32, graceMilliseconds: UInt64) {
     guard attempt.stage == .working else { return }
-    attempt.killAsked = (signal, graceMilliseconds)
+    let kill = Attempt.Kill(signal: signal, graceMilliseconds: graceMilliseconds, at: .now)
+    // Control messages are repeated until their effect is reported: a program that tidies up must not be sent TERM every time.
+    guard kill.adds(to: attempt.killAsked) else { return }
+    // Never softer than before.
+    let hardAt = min(kill.hardAt, attempt.killAsked?.hardAt ?? .never)
+    attempt.killAsked = Attempt.Kill(
+      signal: signal, graceMilliseconds: (hardAt - kill.at).wholeMilliseconds, at: kill.at)
+    if attempt.clearing != nil { return hasten(attempt, until: hardAt) }
     if let link = links.values.first(where: { $0.attempt === attempt }) {
       // Before `began` the runner may not have it yet: it is asked again then.
       link.send(.kill(run: "\(attempt.run)", signal: signal, graceMilliseconds: graceMilliseconds))
-    } else {
-      adopted[attempt.id]?.terminate()
+      wake(link)
+    } else if let runner = adopted[attempt.id], let records = attempt.handOff?.records {
+      let error = KillRequest.write(run: "\(attempt.run)", signal: signal, graceMilliseconds: graceMilliseconds, records: records)
+      if error != 0 {
+        logger.warning(
+          "a run of an earlier process is ended with TERM and its own grace", metadata: ["why": "\(systemErrorText(error))"])
+      }
+      runner.signal(SIGTERM)
+      runner.signal(SIGCONT)
     }
+    armBackstop()
+  }
+
+  /// A runner that was stopped (`kill -STOP $PPID` is enough) goes on. It is this process's child and was not waited for.
+  func wake(_ link: RunnerLink) {
+    if link.process.pidfd >= 0 {
+      _ = cspawn_pidfd_send_signal(link.process.pidfd, SIGCONT)
+    } else {
+      _ = Glibc.kill(link.process.pid, SIGCONT)
+    }
+  }
+
+  /// The control group of a runner that is gone. What lives on in it, left on purpose, keeps it; it is tried again now and then.
+  func leaveGroup(_ group: String) {
+    guard !group.isEmpty else { return }
+    groupsLeft.append(group)
+    groupsLeft.removeAll { ControlGroup.remove($0) }
+    if groupsLeft.count > 1000 { groupsLeft.removeFirst() }
   }
 
   // MARK: Records files
@@ -215,5 +259,15 @@ extension Worker {
     (path + [0]).withUnsafeBytes { bytes in
       if let name = bytes.assumingMemoryBound(to: CChar.self).baseAddress { unlink(name) }
     }
+    KillRequest.remove(path)
+  }
+}
+
+/// The first record of a runner's file.
+enum RecordsHeading {
+  static func read(_ path: [UInt8]) -> OpenedRecord? {
+    var reader = RecordsReader(path: path)
+    guard case .record(.opened(let heading)) = reader.next() else { return nil }
+    return heading
   }
 }

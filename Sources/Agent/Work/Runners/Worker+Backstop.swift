@@ -1,0 +1,113 @@
+// Deadlines and kills are the runner's work. What if the runner does not work: it was stopped (`kill -STOP $PPID` in a command is enough),
+// or hangs? Then nobody would keep the deadline, the slot would be lost, and a kill would never be answered. So the agent has a clock of its
+// own for everything it asked for: first it wakes the runner (SIGCONT), then, when it should long have answered, it ends it by its pidfd.
+// The run is then judged like any whose runner is gone, and what it left behind is found and ended (`Worker+Leftovers`).
+//
+// One look per second while anything is at work; none while the agent is idle.
+
+import CSpawn
+import Glibc
+import Runner
+import Shared
+
+/// How long a runner may take beyond what it was asked for. Tests are less patient.
+struct Patience: Sendable {
+  /// Beyond deadline and grace.
+  var backstop: Duration = .seconds(30)
+  /// The same while the agent ends all its commands in order to stop, which has a limit itself (`MainLoop.killMargin`).
+  var stopping: Duration = .seconds(6)
+  /// Beyond the deadline, or for a start: then it is woken, whether it was stopped or not.
+  var waking: Duration = .seconds(1)
+  /// More for one whose command has ended, which then waits for the disk to take its exit record.
+  var recording: Duration = .seconds(3600)
+
+  static var standard: Patience {
+    guard let text = Pretending.value("MUSTER_PRETEND_PATIENCE"), let seconds = Double(text) else { return Patience() }
+    return Patience(backstop: .seconds(seconds), stopping: .seconds(seconds))
+  }
+}
+
+/// What a runner is held to about one attempt.
+struct Backstop {
+  var handedOverAt = MonotonicTime.never
+  var deadline = MonotonicTime.never
+  var grace = Duration.zero
+  /// Its process, once it has begun.
+  var leader: Int32 = 0
+  var wasEnded = false
+  /// Why the runner was ended, for the verdict's note.
+  var story: String?
+}
+
+extension Worker {
+  /// - Parameter order: as the runner gets it.
+  func hold(_ attempt: Attempt, to order: AttemptOrder) {
+    let now = MonotonicTime.now
+    attempt.backstop = Backstop(handedOverAt: now, grace: .milliseconds(Int64(clamping: order.graceMilliseconds)))
+    if order.timeoutMilliseconds > 0 {
+      attempt.backstop.deadline = now + .milliseconds(Int64(clamping: min(order.timeoutMilliseconds, 1 << 60)))
+    }
+    armBackstop()
+  }
+
+  /// For a run of an earlier process: its limit counts from its start where the records tell that by a clock that does not jump, else from now.
+  func hold(adopted attempt: Attempt, _ state: RecordedAttempt) {
+    attempt.backstop = Backstop(handedOverAt: .now, grace: settings.task.grace)
+    attempt.backstop.leader = state.started?.pid ?? 0
+    if let limit = timeLimit(of: attempt) {
+      var passed = Duration.zero
+      if let began = state.started?.bootNanoseconds, began > 0 {
+        let now = BootClock.nanoseconds
+        passed = .nanoseconds(Int64(clamping: now - min(began, now)))
+      }
+      attempt.backstop.deadline = .now + max(.zero, limit - passed)
+    }
+    armBackstop()
+  }
+
+  func armBackstop() {
+    guard !backstopIsArmed else { return }
+    backstopIsArmed = true
+    engine.at(.now + min(surroundings.patience.waking, surroundings.patience.backstop)) { [weak self] in
+      self?.assumeIsolated { worker in
+        worker.backstopIsArmed = false
+        worker.lookAtRunners()
+      }
+    }
+  }
+
+  private func lookAtRunners() {
+    for link in links.values {
+      guard let attempt = link.attempt, attempt.stage == .working else { continue }
+      look(at: attempt, pid: link.process.pid, pidfd: link.process.pidfd)
+    }
+    for runner in adopted.values { look(at: runner.attempt, pid: runner.identity.pid, pidfd: runner.pidfd) }
+    if attempts.working > 0 { armBackstop() }
+  }
+
+  private func look(at attempt: Attempt, pid: Int32, pidfd: Int32) {
+    let patience = surroundings.patience
+    let now = MonotonicTime.now
+    let hasNotBegun = attempt.startedAt == nil && now >= attempt.backstop.handedOverAt + patience.waking
+    if hasNotBegun || now >= attempt.backstop.deadline + patience.waking || attempt.killAsked != nil {
+      signal(pid, pidfd, SIGCONT)
+    }
+    guard !attempt.backstop.wasEnded else { return }
+    let margin = mode == .kill ? min(patience.backstop, patience.stopping) : patience.backstop
+    var endAt = attempt.backstop.deadline + attempt.backstop.grace + margin
+    if let kill = attempt.killAsked { endAt = min(endAt, kill.hardAt + margin) }
+    guard now >= endAt else { return }
+    // A runner whose command is over has nothing to end any more; it may be waiting for room on the disk.
+    let leader = ProcessIdentity(of: attempt.backstop.leader)
+    if attempt.backstop.leader > 0, leader == nil, now < endAt + patience.recording { return }
+    attempt.backstop.wasEnded = true
+    attempt.backstop.story = "its runner did not end it in time and was ended itself"
+    logger.error("a runner does not do what it was told: it is ended", metadata: ["run": "\(attempt.run)", "runner": "\(pid)"])
+    signal(pid, pidfd, SIGKILL)
+  }
+
+  /// The pid is only used for a child that was not waited for.
+  private func signal(_ pid: Int32, _ pidfd: Int32, _ number: Int32) {
+    if pidfd >= 0 { _ = cspawn_pidfd_send_signal(pidfd, number) } else { _ = Glibc.kill(pid, number) }
+  }
+}
