@@ -10,6 +10,8 @@ struct CollectorTools: Sendable {
   let desks: Desks
   let standing: Standing
   let sender: Sender
+  let waker: AttemptWaker
+  let clock: DeadlineClock
   let health: HealthBoard
   let publish: @Sendable (AgentID, [(task: ULID, state: RunState)], _ grown: [(task: ULID, upTo: Int64)]) -> Void
   let logger: Logger
@@ -64,7 +66,8 @@ struct CollectorTools: Sendable {
     for outcome in outcomes {
       if let acknowledgement = outcome.acknowledgement { acknowledgements[outcome.agent] = acknowledgement }
       guard outcome.applied else { continue }
-      let ended = outcome.changed.filter { $0.state.isVerdict }.count
+      // A run that waits for its next attempt is not out.
+      let ended = outcome.changed.filter { $0.state.isVerdict || $0.state == .queued }.count
       desks.withDesk(outcome.agent) { desk in
         if let address = desk.address, address != outcome.address { desk.toAsk = nil }
         desk.address = outcome.address
@@ -76,8 +79,17 @@ struct CollectorTools: Sendable {
           desk.denied.remove(task)
         }
         for change in outcome.changed where change.state.isVerdict { desk.tombstoned.remove(change.task) }
+        // What was remembered is about the attempt before.
+        for move in outcome.moves {
+          desk.tombstoned.remove(move.task)
+          desk.marked.removeAll { $0.task == move.task && $0.attempt != move.attempt }
+        }
         desk.denied.formUnion(outcome.denied)
         if outcome.restored { desk.toAsk = nil }
+      }
+      for move in outcome.moves {
+        guard let wait = move.wait else { continue }
+        waker.wait(outcome.agent, AttemptID(task: move.task, attempt: move.attempt), wait)
       }
       if outcome.saidBye && outcome.hello == nil { fleet.left(outcome.agent) } else { fleet.spoke(outcome.agent, at: now) }
       if outcome.hello != nil || ended > 0 || !outcome.denied.isEmpty { ring.insert(outcome.agent) }

@@ -21,10 +21,10 @@ struct ReportCollector: Sendable {
     // Rule `tomb`: words that nothing was started stand in Redis before they are final.
     try await entomb(batches, fence)
     let flags = flow.flags(Set(batches.map(\.agent)))
-    let now = WallTime.now().milliseconds
+    let (now, deadline) = (WallTime.now().milliseconds, flow.clock.now)
     let outcomes = try await flow.store.write { db in
       try batches.map { batch in
-        try FlowReports.apply(db, batch, now: now) { task in
+        try FlowReports.apply(db, batch, now: now, deadline: deadline) { task in
           let flag = flags[batch.agent]
           return (flag?.tombstoned.contains(task) ?? false, flag?.denied.contains(task) ?? false)
         }

@@ -39,8 +39,10 @@ struct Composition: Sendable {
       agent, changed in
       watch.publish(changed.map { RunNews(RunID(agent: agent, task: $0.task), .state($0.state)) })
     }
+    let clock = DeadlineClock(continuing: try await store.read { try StoreIdentity.clock($0) }, boot: DeadlineClock.currentBoot())
+    let waker = AttemptWaker(store: store, desks: desks, sender: sender, clock: clock, logger: logger)
     let flow = CollectorTools(
-      store: store, link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, health: health,
+      store: store, link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, waker: waker, clock: clock, health: health,
       publish: { agent, changed, grown in
         // Output first: whoever waits for the verdict finds all that came with it.
         watch.publish(
@@ -49,7 +51,6 @@ struct Composition: Sendable {
       }, logger: logger)
     let targets = Targets(store: store, link: link, fleet: fleet, standing: standing)
     let newest = try await store.read { try FreshTask.newest(in: $0) }
-    let clock = DeadlineClock(continuing: try await store.read { try StoreIdentity.clock($0) }, boot: DeadlineClock.currentBoot())
     let api = APIServices(
       store: store, watch: watch, ids: ULIDGenerator(floor: newest ?? .min), clock: clock, version: MusterVersion.text,
       agent: { try await targets.agent($0) }, project: { try await targets.project($0) },
@@ -96,7 +97,7 @@ struct Composition: Sendable {
       RedisInspector(link: link, health: health, logger: logger),
       PresenceWatcher(link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, clock: clock, logger: logger),
       Janitor(store: store, days: settings.retention.days, bytes: Int64(settings.retention.bytes), clock: clock, logger: logger),
-      sender, Reconciler(flow: flow, clock: clock),
+      sender, waker, Reconciler(flow: flow, clock: clock),
     ]
     for shard in 0..<Keys.shards {
       services.append(ReportCollector.loop(shard: shard, flow))

@@ -72,13 +72,18 @@ enum FlowEnds {
 
   /// Ends a run that was never sent, if that is still so. A tombstone stands in Redis (rule `tombFirst`).
   static func endAlone(_ db: Database, _ run: OpenRun, now: Int64) throws -> RunState? {
-    guard var row = try RunRow.fetch(db, task: run.task, agent: run.agent) else { return nil }
+    guard var row = try RunRow.fetch(db, task: run.task, agent: run.agent), row.attempt == run.attempt else { return nil }
     row.knowledge.tombstoned = true
     let circumstances = RunCircumstances(agentLives: false, compared: true, silent: false, room: false)
     guard case .endAlone(let verdict) = row.knowledge.due(circumstances) else { return nil }
-    row.knowledge.state = verdict
+    row.knowledge.endAlone(verdict)
+    if row.knowledge.attempt < run.attempt {
+      try FlowAttempts.goBack(db, &row, to: row.knowledge.attempt)
+      try FlowAttempts.note(db, row.id, "attempt \(run.attempt) was cancelled before it was sent")
+    } else {
+      try db.execute(sql: "UPDATE runs SET finished_at = ? WHERE id = ?", arguments: [now, row.id])
+    }
     try row.saveKnowledge(db)
-    try db.execute(sql: "UPDATE runs SET finished_at = ? WHERE id = ?", arguments: [now, row.id])
     return verdict
   }
 }

@@ -11,14 +11,14 @@ enum FlowMarks {
     return row.number
   }
 
-  /// Marks up to `limit` queued runs of an agent, oldest first.
+  /// Marks up to `limit` queued runs of an agent, oldest first; not those that wait for the delay before their next attempt.
   static func mark(_ db: Database, _ agent: AgentID, limit: Int, now: Int64) throws -> (marked: [MarkedRun], more: Bool) {
     guard limit > 0 else { return ([], true) }
     let rows = try Row.fetchAll(
       try db.cachedStatement(
         sql: """
-          SELECT runs.id, runs.task, runs.attempt, tasks.spec, tasks.start_before FROM runs INDEXED BY runs_by_agent_state JOIN tasks ON tasks.id = runs.task
-          WHERE runs.uuid = ? AND runs.state = 'queued' AND runs.wants_end IS NULL ORDER BY runs.task LIMIT ?
+          SELECT runs.id, runs.task, runs.attempt, tasks.spec, runs.start_before FROM runs INDEXED BY runs_to_mark JOIN tasks ON tasks.id = runs.task
+          WHERE runs.uuid = ? AND runs.state = 'queued' AND runs.held = 0 AND runs.wants_end IS NULL ORDER BY runs.task LIMIT ?
           """), arguments: [agent.text, limit + 1])
     var row = try AgentRow.fetch(db, agent, now: now)
     let update = try db.cachedStatement(sql: "UPDATE runs SET state = 'sent', number = ?, sent_at = ? WHERE id = ?")
@@ -36,8 +36,8 @@ enum FlowMarks {
   static func load(_ db: Database, _ agent: AgentID, tasks: Set<ULID>) throws -> [MarkedRun] {
     let statement = try db.cachedStatement(
       sql: """
-        SELECT runs.id, runs.task, runs.attempt, tasks.spec, tasks.start_before FROM runs JOIN tasks ON tasks.id = runs.task
-        WHERE runs.task = ? AND runs.uuid = ? AND runs.state = 'sent' AND runs.wants_end IS NULL AND runs.closing = 0
+        SELECT runs.id, runs.task, runs.attempt, tasks.spec, runs.start_before FROM runs JOIN tasks ON tasks.id = runs.task
+        WHERE runs.task = ? AND runs.uuid = ? AND runs.state = 'sent' AND runs.wants_end IS NULL AND runs.closing = 0 AND runs.held = 0
         """)
     let number = try AgentRow.number(db, agent)
     return try tasks.sorted().compactMap { task in

@@ -8,24 +8,55 @@ enum FlowOutput {
   static func store(_ db: Database, run: inout RunRow, attempt: Int, _ slice: OutputSlice, _ bytes: ArraySlice<UInt8>) throws
     -> Bool
   {
-    let end = slice.offset + Int64(bytes.count)
-    guard attempt == run.attempt, end > run.outputStored, slice.offset >= 0 else { return false }
-    let skip = Int(max(0, run.outputStored - slice.offset))
-    try db.cachedStatement(sql: "INSERT OR IGNORE INTO output (run, attempt, offset, segments, bytes) VALUES (?, ?, ?, ?, ?)")
-      .execute(
-        arguments: [
-          run.id, attempt, slice.offset + Int64(skip), Segments.text(slice.segments, skipping: skip),
-          Data(bytes.dropFirst(skip)),
-        ])
+    guard attempt == run.attempt else { return try storeAside(db, run, attempt, slice, bytes) }
+    guard let end = try add(db, run.id, attempt, slice, bytes, stored: run.outputStored, dropped: run.dropped) else { return false }
     run.outputStored = end
     run.outputBytes = max(run.outputBytes, end)
     try db.cachedStatement(sql: "UPDATE runs SET output_stored = ?, output_bytes = ? WHERE id = ?")
       .execute(arguments: [run.outputStored, run.outputBytes, run.id])
-    // Output has a stream of its own: what was on its way when the verdict dropped the middle comes after it.
-    if let dropped = run.dropped, dropped.overlaps(slice.offset..<end) {
-      try drop(db, run: run.id, attempt: attempt, from: dropped.lowerBound, count: Int64(dropped.count))
-    }
     return true
+  }
+
+  /// Output of an earlier attempt that was still on its way, or, in a restored store, of one of which no word has come yet.
+  private static func storeAside(_ db: Database, _ run: RunRow, _ attempt: Int, _ slice: OutputSlice, _ bytes: ArraySlice<UInt8>)
+    throws -> Bool
+  {
+    guard attempt >= 1, attempt <= run.knowledge.retries.attempts else { return false }
+    if attempt > run.attempt {
+      try db.execute(
+        sql: "INSERT OR IGNORE INTO attempts (run, attempt, state) VALUES (?, ?, ?)",
+        arguments: [run.id, attempt, RunState.unknown.rawValue])
+    }
+    let sql = "SELECT output_stored, dropped_bytes, dropped_from FROM attempts WHERE run = ? AND attempt = ?"
+    guard let row = try Row.fetchOne(try db.cachedStatement(sql: sql), arguments: [run.id, attempt]) else { return false }
+    let count: Int64 = row[1]
+    let dropped = (row[2] as Int64?).flatMap { count > 0 ? $0..<$0 + count : nil }
+    guard let end = try add(db, run.id, attempt, slice, bytes, stored: row[0], dropped: dropped) else { return false }
+    try db.cachedStatement(
+      sql: "UPDATE attempts SET output_stored = ?, output_bytes = max(output_bytes, ?) WHERE run = ? AND attempt = ?"
+    ).execute(arguments: [end, end, run.id, attempt])
+    return true
+  }
+
+  /// Returns the next offset wanted; nil where nothing is new.
+  private static func add(
+    _ db: Database, _ run: Int64, _ attempt: Int, _ slice: OutputSlice, _ bytes: ArraySlice<UInt8>, stored: Int64,
+    dropped: Range<Int64>?
+  ) throws -> Int64? {
+    let end = slice.offset + Int64(bytes.count)
+    guard end > stored, slice.offset >= 0 else { return nil }
+    let skip = Int(max(0, stored - slice.offset))
+    try db.cachedStatement(sql: "INSERT OR IGNORE INTO output (run, attempt, offset, segments, bytes) VALUES (?, ?, ?, ?, ?)")
+      .execute(
+        arguments: [
+          run, attempt, slice.offset + Int64(skip), Segments.text(slice.segments, skipping: skip),
+          Data(bytes.dropFirst(skip)),
+        ])
+    // Output has a stream of its own: what was on its way when the verdict dropped the middle comes after it.
+    if let dropped, dropped.overlaps(slice.offset..<end) {
+      try drop(db, run: run, attempt: attempt, from: dropped.lowerBound, count: Int64(dropped.count))
+    }
+    return end
   }
 
   /// The command wrote more than is kept: what lies in the dropped middle goes.

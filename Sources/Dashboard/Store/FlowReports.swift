@@ -21,6 +21,8 @@ struct BatchOutcome: Sendable {
   /// Runs about which anything was said.
   var heard: [ULID] = []
   var denied: [ULID] = []
+  /// Runs that went on with another attempt.
+  var moves: [FlowAttempts.Move] = []
   var refused = 0
   var unknown = 0
 }
@@ -32,9 +34,13 @@ struct TombstoneWanted: Error {
 }
 
 enum FlowReports {
-  /// - Parameter flags: what the process remembers of a run: tombstone written, denied since its last send.
+  /// - Parameters:
+  ///   - flags: what the process remembers of a run: tombstone written, denied since its last send.
+  ///   - now: the wall clock, for people.
+  ///   - deadline: the present moment by the clock for deadlines.
+  ///   - random: from 0 to 1, for the jitter of a delay.
   static func apply(
-    _ db: Database, _ batch: ReportBatch, now: Int64, flags: (ULID) -> (tombstoned: Bool, denied: Bool)
+    _ db: Database, _ batch: ReportBatch, now: Int64, deadline: Int64, random: () -> Double = { .random(in: 0...1) }, flags: (ULID) -> (tombstoned: Bool, denied: Bool)
   ) throws -> BatchOutcome {
     var outcome = BatchOutcome(agent: batch.agent, address: batch.from)
     var agent = try AgentRow.fetch(db, batch.agent, now: now)
@@ -57,7 +63,7 @@ enum FlowReports {
         let bytes = tail.prefix(event.tail?.length ?? 0)
         tail = tail.dropFirst(bytes.count)
         guard index >= skip else { continue }
-        try apply(db, event, bytes, of: agent, now: now, flags: flags, into: &outcome)
+        try apply(db, event, bytes, of: agent, now: now, deadline: deadline, random: random, flags: flags, into: &outcome)
       }
       try agent.saveReports(db)
       outcome.acknowledgement = agent.acknowledgement
@@ -81,8 +87,8 @@ enum FlowReports {
   }
 
   private static func apply(
-    _ db: Database, _ event: ReportEvent, _ tail: ArraySlice<UInt8>, of agent: AgentRow, now: Int64,
-    flags: (ULID) -> (tombstoned: Bool, denied: Bool), into outcome: inout BatchOutcome
+    _ db: Database, _ event: ReportEvent, _ tail: ArraySlice<UInt8>, of agent: AgentRow, now: Int64, deadline: Int64,
+    random: () -> Double, flags: (ULID) -> (tombstoned: Bool, denied: Bool), into outcome: inout BatchOutcome
   ) throws {
     switch event.kind {
     case .hello:
@@ -111,28 +117,29 @@ enum FlowReports {
       outcome.unknown += 1
       return
     }
-    // Rule `named`: the word of another attempt than the present one is refused.
-    guard id.attempt == run.attempt else {
-      outcome.refused += 1
-      return
-    }
     let flag = flags(id.task)
     run.knowledge.tombstoned = flag.tombstoned
     run.knowledge.denied = flag.denied
-    let hearing = run.knowledge.hear(word)
+    let hearing = run.knowledge.hear(word, of: id.attempt)
+    if hearing == .tombstoneFirst { throw TombstoneWanted(agent: agent.agent, task: id.task) }
+    try move(db, &run, hearing, said: id, event, now: now, deadline: deadline, random: random, into: &outcome)
     switch hearing {
-    case .tombstoneFirst: throw TombstoneWanted(agent: agent.agent, task: id.task)
+    case .tombstoneFirst: break
     case .refused: outcome.refused += 1
+    case .nextAttempt:
+      try run.saveKnowledge(db)
+      outcome.changed.append((id.task, run.knowledge.state))
     case .noted, .moved:
       try run.saveKnowledge(db)
       if run.knowledge.denied { outcome.denied.append(id.task) }
       if hearing == .moved { outcome.changed.append((id.task, run.knowledge.state)) }
-      if word == .running {
+      if word == .running, run.attempt == id.attempt {
         try db.cachedStatement(sql: "UPDATE runs SET started_at = coalesce(started_at, ?) WHERE id = ?")
           .execute(arguments: [event.startedAt ?? now, run.id])
       }
     case .ended(let state):
-      try end(db, run, state, event.verdict, now: now)
+      if run.attempt == id.attempt { try end(db, run, event.verdict ?? Verdict(state: state), now: now) }
+      try run.saveKnowledge(db)
       outcome.changed.append((id.task, state))
     }
     if let slice = event.tail, hearing != .refused {
@@ -155,9 +162,34 @@ enum FlowReports {
     }
   }
 
-  private static func end(_ db: Database, _ run: RunRow, _ state: RunState, _ verdict: Verdict?, now: Int64) throws {
-    try run.saveKnowledge(db)
-    let v = verdict ?? Verdict(state: state)
+  /// Carries out that a word has brought the run to another attempt.
+  private static func move(
+    _ db: Database, _ run: inout RunRow, _ hearing: Hearing, said id: AttemptID, _ event: ReportEvent, now: Int64,
+    deadline: Int64, random: () -> Double, into outcome: inout BatchOutcome
+  ) throws {
+    let (before, after) = (run.attempt, run.knowledge.attempt)
+    guard after != before else { return }
+    if after < before {
+      try FlowAttempts.goBack(db, &run, to: after)
+      let state = event.verdict?.state ?? .cancelled
+      try FlowAttempts.note(db, run.id, "attempt \(before) was \(state.rawValue) before it was started")
+      outcome.moves.append(.init(task: id.task, attempt: after))
+      return
+    }
+    guard case .nextAttempt(let verdict) = hearing else {
+      try FlowAttempts.advance(db, &run, to: after, state: .unknown)
+      outcome.moves.append(.init(task: id.task, attempt: after))
+      return
+    }
+    if id.attempt > before { try FlowAttempts.advance(db, &run, to: id.attempt, state: .unknown) }
+    try end(db, run, event.verdict ?? Verdict(state: verdict), now: now)
+    let wait = run.knowledge.retries.wait(before: after, random: random())
+    try FlowAttempts.advance(db, &run, to: after, state: verdict, notBefore: deadline + wait.milliseconds)
+    outcome.moves.append(.init(task: id.task, attempt: after, wait: wait))
+  }
+
+  /// Writes how the present attempt ended.
+  private static func end(_ db: Database, _ run: RunRow, _ v: Verdict, now: Int64) throws {
     try db.cachedStatement(
       sql: """
         UPDATE runs SET exit_code = ?, signal = ?, reason = ?, note = ?, started_at = coalesce(?, started_at), finished_at = ?,

@@ -13,8 +13,14 @@ struct RunRow {
   /// The middle of its output that is not kept, once the verdict has told.
   var dropped: Range<Int64>?
 
-  static let columns =
-    "id, attempt, project, output_stored, output_bytes, state, wants_end, reported, closing, dropped_bytes, dropped_from"
+  /// Everything about further attempts is only looked up where the task asked for them.
+  static let columns = """
+    id, attempt, project, output_stored, output_bytes, state, wants_end, reported, closing, dropped_bytes, dropped_from, retries,
+    retry_delay, retry_on, held,
+    CASE WHEN runs.retries > 0 THEN
+      (SELECT coalesce(runs.number <= agents.restored, runs.state <> 'queued') FROM agents WHERE agents.uuid = runs.uuid) END,
+    CASE WHEN runs.attempt > 1 THEN (SELECT attempts.state FROM attempts WHERE run = runs.id AND attempts.attempt = runs.attempt - 1) END
+    """
 
   /// Flags that only the process remembers are filled in by the caller.
   /// - Parameter first: where `columns` begin in the row.
@@ -32,6 +38,14 @@ struct RunRow {
     let from: Int64? = row[first + 10]
     let count: Int64 = row[first + 9]
     dropped = from.flatMap { count > 0 ? $0..<$0 + count : nil }
+    knowledge.attempt = attempt
+    knowledge.retries = Retries(
+      count: row[first + 11], delay: .milliseconds(row[first + 12] as Int64),
+      on: (row[first + 13] as String?).map(Retries.verdicts) ?? Retries.defaultOn)
+    knowledge.held = row[first + 14]
+    knowledge.doubtful = row[first + 15] as Bool? ?? false
+    let last = (row[first + 16] as String?).flatMap { RunState(rawValue: $0) }
+    knowledge.lastVerdict = last.flatMap { $0.isVerdict ? $0 : nil }
   }
 
   static func fetch(_ db: Database, task: ULID, agent: AgentID) throws -> RunRow? {
@@ -41,8 +55,10 @@ struct RunRow {
 
   /// Writes back what the decisions changed.
   func saveKnowledge(_ db: Database) throws {
-    try db.cachedStatement(sql: "UPDATE runs SET state = ?, wants_end = ?, reported = ?, closing = ? WHERE id = ?")
-      .execute(arguments: [knowledge.state.rawValue, knowledge.wantsEnd?.rawValue, knowledge.reported, knowledge.closing, id])
+    try db.cachedStatement(sql: "UPDATE runs SET state = ?, wants_end = ?, reported = ?, closing = ?, held = ? WHERE id = ?")
+      .execute(arguments: [
+        knowledge.state.rawValue, knowledge.wantsEnd?.rawValue, knowledge.reported, knowledge.closing, knowledge.held, id,
+      ])
   }
 }
 
@@ -102,11 +118,13 @@ struct AgentRow {
       incarnation: incarnation, reports: reports.sequence, output: output.incarnation == incarnation ? output.sequence : 0)
   }
 
-  /// Rule `number`: somebody knows a higher send number than this store: it is a restored copy, and what is queued may have been sent.
+  /// Rule `number`: somebody knows a higher send number than this store: it is a restored copy, and what is queued may have been sent. What
+  /// follows an attempt that was marked up to that number may have been sent as well (`RunKnowledge.doubtful`).
   /// Returns true when that was so.
   mutating func learn(_ db: Database, _ known: SendNumber, now: Int64) throws -> Bool {
     guard known > number else { return false }
     number = known
+    try db.execute(sql: "UPDATE agents SET restored = ? WHERE uuid = ?", arguments: [known.raw, agent.text])
     try db.cachedStatement(sql: "UPDATE runs SET state = 'sent', number = ?, sent_at = ? WHERE uuid = ? AND state = 'queued'")
       .execute(arguments: [known.raw, now, agent.text])
     return true

@@ -35,6 +35,7 @@ struct FreshTask: Sendable {
   let createdAt: Int64
   /// Not to be started later; the clock for deadlines, milliseconds since 1970.
   let startBefore: Int64?
+  var retries = Retries.none
   var runs: [FreshRun]
 }
 
@@ -55,12 +56,14 @@ extension FreshTask {
     ])
     let statement = try db.cachedStatement(
       sql: """
-        INSERT INTO runs (task, uuid, project, state, number, queued_at, sent_at, start_before) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        INSERT INTO runs (task, uuid, project, state, number, queued_at, sent_at, start_before, retries, retry_delay, retry_on)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """)
+    let retryOn = retries.count > 0 ? retries.text : nil
     for run in runs {
       try statement.execute(arguments: [
         run.id.task.description, run.id.agent.text, run.project, run.state.rawValue, run.number?.raw, createdAt,
-        run.state == .sent ? createdAt : nil, startBefore,
+        run.state == .sent ? createdAt : nil, startBefore, retries.count, retries.delay.milliseconds, retryOn,
       ])
     }
     try db.cachedStatement(

@@ -16,11 +16,16 @@ enum Retention {
     }
     guard try size(db) > limit else { return false }
     let withOutput = try Int64.fetchAll(
-      db, sql: "SELECT id FROM runs WHERE output_stored > 0 AND state NOT IN \(open) ORDER BY id LIMIT ?",
-      arguments: [tasksInStep])
+      db,
+      sql: """
+        SELECT id FROM runs WHERE (output_stored > 0
+            OR retries > 0 AND EXISTS (SELECT 1 FROM attempts WHERE run = runs.id AND attempts.output_stored > 0))
+          AND state NOT IN \(open) ORDER BY id LIMIT ?
+        """, arguments: [tasksInStep])
     if !withOutput.isEmpty {
       for run in withOutput {
         try db.execute(sql: "DELETE FROM output WHERE run = ?", arguments: [run])
+        try db.execute(sql: "UPDATE attempts SET output_stored = 0 WHERE run = ?", arguments: [run])
         try db.execute(
           sql:
             "UPDATE runs SET output_stored = 0, note = coalesce(note || '; ', '') || 'its output was removed to save room' WHERE id = ?",
@@ -62,6 +67,7 @@ enum Retention {
   private static func delete(_ db: Database, _ tasks: [String]) throws {
     for task in tasks {
       try db.execute(sql: "DELETE FROM output WHERE run IN (SELECT id FROM runs WHERE task = ?)", arguments: [task])
+      try db.execute(sql: "DELETE FROM attempts WHERE run IN (SELECT id FROM runs WHERE task = ?)", arguments: [task])
       try db.execute(sql: "DELETE FROM runs WHERE task = ?", arguments: [task])
       try db.execute(sql: "DELETE FROM tasks WHERE id = ?", arguments: [task])
     }

@@ -1,6 +1,9 @@
 // The dashboard's decisions about one run (DESIGN section 3), without I/O and without a clock.
 // `RunKnowledge` is what it knows; `hear` takes an agent's word in; `due` says what has to be done now. The loops carry events in and effects
 // out and decide nothing themselves. Each rule names its switch in `shared/model`. Change a rule only after running that search.
+//
+// A run is one attempt after the other (`RunFlow+Attempts`): state and flags are those of the present one, and only the last one's verdict is
+// the run's. Without `retries` there is one attempt, and everything about more than one is out of reach.
 
 /// Why a run is to end before or while it runs.
 public typealias EndCause = ControlMessage.Cause
@@ -15,6 +18,15 @@ public struct RunKnowledge: Sendable, Equatable {
   public var reported: Bool
   /// The journal changed while it may have been taken: a matter of the new journal.
   public var closing: Bool
+  /// The present attempt, from 1.
+  public var attempt: Int
+  public var retries: Retries
+  /// How the attempt before the present one ended; nil: there is none, or a restored copy has forgotten it.
+  public var lastVerdict: RunState?
+  /// The delay before the present attempt is not over.
+  public var held: Bool
+  /// The present attempt was marked before the store was last found to be a restored copy: a later one may have been sent before that, too.
+  public var doubtful: Bool
   // Forgotten with the process.
   /// Marked by this process and not yet handed to the send script.
   public var markedHere: Bool
@@ -25,12 +37,18 @@ public struct RunKnowledge: Sendable, Equatable {
 
   public init(
     state: RunState, wantsEnd: EndCause? = nil, reported: Bool = false, closing: Bool = false, markedHere: Bool = false,
-    denied: Bool = false, tombstoned: Bool = false
+    denied: Bool = false, tombstoned: Bool = false, attempt: Int = 1, retries: Retries = .none, lastVerdict: RunState? = nil,
+    held: Bool = false, doubtful: Bool = false
   ) {
     self.state = state
     self.wantsEnd = wantsEnd
     self.reported = reported
     self.closing = closing
+    self.attempt = attempt
+    self.retries = retries
+    self.lastVerdict = lastVerdict
+    self.held = held
+    self.doubtful = doubtful
     self.markedHere = markedHere
     self.denied = denied
     self.tombstoned = tombstoned
@@ -60,9 +78,11 @@ public enum Hearing: Sendable, Equatable {
   case refused
   /// Rule `tomb`: a tombstone has to stand in Redis before this word may be committed; then hear it again.
   case tombstoneFirst
-  /// The open state changed.
+  /// The open state changed, or the run went to another attempt than the one of which it is said.
   case moved
-  /// The run has its verdict.
+  /// The attempt ended so, and the run goes on with the next one, not before its delay.
+  case nextAttempt(after: RunState)
+  /// The run has its verdict: that of its present attempt.
   case ended(RunState)
 }
 
@@ -106,39 +126,34 @@ public enum RunDuty: Sendable, Equatable {
 
 extension RunKnowledge {
   /// Takes an agent's word in. `current` is false when the word comes from a journal that the dashboard no longer takes for the agent's.
-  public mutating func hear(_ word: AgentWord, current: Bool = true) -> Hearing {
+  /// - Parameter number: the attempt of which it is said; nil: the present one.
+  public mutating func hear(_ word: AgentWord, of number: Int? = nil, current: Bool = true) -> Hearing {
     guard isOpen else { return .refused }
+    if let number, number != attempt, let hearing = hearOfAnother(word, number) { return hearing }
     switch word {
     case .taken:
       let news = !reported || !maybeSent || state == .unknown
       if state != .running { state = .sent }
       reported = true
       denied = false
+      held = false
       return news ? .moved : .noted
     case .running:
       let news = state != .running || !reported
       state = .running
       reported = true
       denied = false
+      held = false
       return news ? .moved : .noted
     case .ended(let verdict):
-      if closing && (verdict == .cancelled || verdict == .expired) {
-        state = .lost
-        return .ended(.lost)
-      }
+      if closing && (verdict == .cancelled || verdict == .expired) { return attemptEnded(.lost, closing: true) }
       if verdict.saysNeverStarted && !tombstoned { return .tombstoneFirst }
-      state = verdict
-      return .ended(verdict)
+      return verdict.saysNeverStarted ? neverStarted(verdict) : attemptEnded(verdict, closing: false)
     case .tombstone(let cause):
       // Rule `close`: what a changed journal never took may have been started from the old one.
-      if closing {
-        state = .lost
-        return .ended(.lost)
-      }
+      if closing { return attemptEnded(.lost, closing: true) }
       guard tombstoned else { return .tombstoneFirst }
-      let verdict: RunState = (wantsEnd ?? cause) == .expired ? .expired : .cancelled
-      state = verdict
-      return .ended(verdict)
+      return neverStarted((wantsEnd ?? cause) == .expired ? .expired : .cancelled)
     case .unknown:
       guard current, !closing else { return .noted }
       guard !reported else {
@@ -168,6 +183,7 @@ extension RunKnowledge {
 
   /// Rule `number`: Redis or a hello knows a higher send number than the store: the store is a restored copy.
   public mutating func storeWasRestored() {
+    doubtful = true
     if state == .queued { state = .sent }
   }
 
@@ -185,7 +201,7 @@ extension RunKnowledge {
     if let cause = wantsEnd {
       if !maybeSent && !closing {
         guard now.compared else { return .compare }
-        return tombstoned ? .endAlone(cause == .expired ? .expired : .cancelled) : .tombstone
+        return tombstoned ? .endAlone(verdictAlone(cause)) : .tombstone
       }
       if closing { return now.agentLives ? .askToClose : nil }
       return now.agentLives ? .askToCancel(cause) : nil
@@ -193,10 +209,13 @@ extension RunKnowledge {
     guard now.agentLives else { return nil }
     if closing { return .askToClose }
     if state == .queued {
-      guard now.room else { return nil }
+      guard now.room, !held else { return nil }
       return now.compared ? .mark : .compare
     }
-    if state == .sent && (markedHere || denied) { return now.compared ? .send : .compare }
+    if state == .sent && (markedHere || denied) {
+      guard !held else { return nil }
+      return now.compared ? .send : .compare
+    }
     return now.silent ? .reconcile : nil
   }
 }

@@ -42,6 +42,8 @@ public enum RunState: String, Sendable, Hashable, Codable, CaseIterable {
 
   /// The transition table: any open state accepts any later one (a verdict may overtake "sent"), a verdict accepts none.
   /// `running → sent` and `unknown → sent` stand for a run that its agent denies and that is sent again.
+  /// The table is one attempt's. The next attempt begins in `queued` or, in a restored copy of the store, in `sent`, whatever open state the one
+  /// before it was in (`RunFlow+Attempts`): no verdict lies between them.
   public func accepts(_ next: RunState) -> Bool {
     switch (self, next) {
     case (.queued, .queued), (.sent, .sent), (.running, .running), (.unknown, .unknown): false

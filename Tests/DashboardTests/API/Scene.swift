@@ -213,18 +213,6 @@ func withFolder(_ body: (String) async throws -> Void) async throws {
   try await body(folder)
 }
 
-/// The repository's migrations.
-func migrations(_ file: String = #filePath) throws -> [Migration] {
-  let root = file.split(separator: "/").dropLast(4).joined(separator: "/")
-  let name = "0001_history"
-  let handle = try #require(fopen("/\(root)/migrations/\(name).sql", "r"))
-  defer { fclose(handle) }
-  var text: [UInt8] = []
-  var buffer = [UInt8](repeating: 0, count: 65536)
-  while case let count = fread(&buffer, 1, buffer.count, handle), count > 0 { text += buffer[..<count] }
-  return [Migration(name: name, sql: String(decoding: text, as: UTF8.self))]
-}
-
 /// Waits until the condition holds; false when it did not within the time.
 func eventually(within limit: Duration = .seconds(15), _ condition: () async throws -> Bool) async rethrows -> Bool {
   let deadline = ContinuousClock.now + limit

@@ -49,7 +49,7 @@ import Testing
   }
 
   private func apply(_ store: Store, _ batch: ReportBatch, tombstoned: Set<ULID> = []) async throws -> BatchOutcome {
-    try await store.write { db in try FlowReports.apply(db, batch, now: 5) { (tombstoned.contains($0), false) } }
+    try await store.write { db in try FlowReports.apply(db, batch, now: 5, deadline: 5) { (tombstoned.contains($0), false) } }
   }
 
   private func state(_ store: Store, _ task: ULID) async throws -> RunState {
