@@ -42,7 +42,8 @@ struct Composition: Sendable {
     let clock = DeadlineClock(continuing: try await store.read { try StoreIdentity.clock($0) }, boot: DeadlineClock.currentBoot())
     let waker = AttemptWaker(store: store, desks: desks, sender: sender, clock: clock, logger: logger)
     let flow = CollectorTools(
-      store: store, link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, waker: waker, clock: clock, health: health,
+      store: store, link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, waker: waker, clock: clock,
+      health: health,
       publish: { agent, changed, grown in
         // Output first: whoever waits for the verdict finds all that came with it.
         watch.publish(

@@ -51,7 +51,8 @@ enum FlowAttempts {
     (run.attempt, run.outputBytes, run.outputStored, run.dropped) = (next, early?[0] ?? 0, early?[1] ?? 0, nil)
     guard early != nil else { return }
     try db.execute(
-      sql: "UPDATE runs SET output_bytes = ?, output_stored = ? WHERE id = ?", arguments: [run.outputBytes, run.outputStored, run.id])
+      sql: "UPDATE runs SET output_bytes = ?, output_stored = ? WHERE id = ?",
+      arguments: [run.outputBytes, run.outputStored, run.id])
     try db.execute(sql: "DELETE FROM attempts WHERE run = ? AND attempt = ?", arguments: [run.id, next])
   }
 
@@ -67,7 +68,9 @@ enum FlowAttempts {
         FROM attempts AS earlier WHERE runs.id = ? AND earlier.run = runs.id AND earlier.attempt = ?
         """, arguments: [run.id, earlier])
     try db.execute(sql: "DELETE FROM attempts WHERE run = ? AND attempt >= ?", arguments: [run.id, earlier])
-    guard let row = try Row.fetchOne(db, sql: "SELECT \(RunRow.columns) FROM runs WHERE id = ?", arguments: [run.id]) else { return }
+    guard let row = try Row.fetchOne(db, sql: "SELECT \(RunRow.columns) FROM runs WHERE id = ?", arguments: [run.id]) else {
+      return
+    }
     let knowledge = run.knowledge
     run = try RunRow(row)
     run.knowledge = knowledge
@@ -107,7 +110,9 @@ enum FlowAttempts {
 
   /// The delay before this attempt is over. Nothing where the run went another way meanwhile.
   static func release(_ db: Database, _ agent: AgentID, _ id: AttemptID) throws {
-    guard var run = try RunRow.fetch(db, task: id.task, agent: agent), run.attempt == id.attempt, run.knowledge.held else { return }
+    guard var run = try RunRow.fetch(db, task: id.task, agent: agent), run.attempt == id.attempt, run.knowledge.held else {
+      return
+    }
     run.knowledge.delayIsOver()
     try run.saveKnowledge(db)
   }

@@ -9,7 +9,9 @@ enum FlowOutput {
     -> Bool
   {
     guard attempt == run.attempt else { return try storeAside(db, run, attempt, slice, bytes) }
-    guard let end = try add(db, run.id, attempt, slice, bytes, stored: run.outputStored, dropped: run.dropped) else { return false }
+    guard let end = try add(db, run.id, attempt, slice, bytes, stored: run.outputStored, dropped: run.dropped) else {
+      return false
+    }
     run.outputStored = end
     run.outputBytes = max(run.outputBytes, end)
     try db.cachedStatement(sql: "UPDATE runs SET output_stored = ?, output_bytes = ? WHERE id = ?")

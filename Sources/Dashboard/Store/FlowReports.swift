@@ -40,7 +40,8 @@ enum FlowReports {
   ///   - deadline: the present moment by the clock for deadlines.
   ///   - random: from 0 to 1, for the jitter of a delay.
   static func apply(
-    _ db: Database, _ batch: ReportBatch, now: Int64, deadline: Int64, random: () -> Double = { .random(in: 0...1) }, flags: (ULID) -> (tombstoned: Bool, denied: Bool)
+    _ db: Database, _ batch: ReportBatch, now: Int64, deadline: Int64, random: () -> Double = { .random(in: 0...1) },
+    flags: (ULID) -> (tombstoned: Bool, denied: Bool)
   ) throws -> BatchOutcome {
     var outcome = BatchOutcome(agent: batch.agent, address: batch.from)
     var agent = try AgentRow.fetch(db, batch.agent, now: now)

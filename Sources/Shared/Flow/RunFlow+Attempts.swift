@@ -65,7 +65,8 @@ extension RunKnowledge {
       // That it was asked about once says that it may exist, and nothing else.
       return .noted
     case .tombstone(let cause): return overtaken(by: number, cause)
-    case .ended(let verdict) where verdict.saysNeverStarted: return overtaken(by: number, verdict == .expired ? .expired : .cancelled)
+    case .ended(let verdict) where verdict.saysNeverStarted:
+      return overtaken(by: number, verdict == .expired ? .expired : .cancelled)
     case .taken, .running, .ended:
       goForward(to: number)
       return nil
