@@ -3,7 +3,8 @@
 //   Redis/     Worker+Control (the loop that hears), +Registration, +Courier (the loop that tells)
 //   Attempts/  Worker+Taking, +Starting, +Commands (cancel, reconcile …), +Ending, +Recovery (what a new process does first)
 //   Runners/   Worker+Runners, +Adoption
-//   Output/    Worker+Shipping, +Results
+//   Output/    Worker+Shipping, +Results, +Parking (ends that wait for a dashboard), +Spools (the quota)
+//   Journal/   Worker+Journal (what becomes of a journal that cannot be written; what is forgotten)
 // The flow of an attempt: inbox → journal (synced) → confirm → hand-off (written) → runner → end (synced) → report → acknowledged.
 // Decisions are AttemptFlow's. Whatever is awaited: the state may have changed meanwhile, so it is looked at anew behind every `await`.
 
@@ -45,7 +46,6 @@ actor Worker {
   var beats = 0
   var nextBeat = MonotonicTime.distantPast
   var nextPlainLook = MonotonicTime.distantPast
-  var nextForgetting = MonotonicTime.distantPast
   var highestFence: Fence = 0
   var fatal: AgentWorkError?
   /// Identities that this journal had before.
@@ -98,7 +98,9 @@ actor Worker {
   var progressAt = MonotonicTime.now
   var stall = Duration.seconds(5)
   /// Ends that wait for room in the window.
-  var unsaid: [AttemptID] = []
+  var unsaid = AttemptQueue()
+  /// Of these, those that are to be parked.
+  var parkable: [Attempt] = []
   /// Waiting, and not said to be taken yet; started, and not said to be running yet.
   var takenLater = DelayLine(.milliseconds(100))
   /// A run that ends sooner is told in one message.
@@ -114,8 +116,12 @@ actor Worker {
   var isOver = false
   /// The loop that hears; cancelled when it is to end at once.
   var listening: Task<Void, Never>?
-  /// Why the journal took nothing the last time.
+  /// Why the journal took nothing the last time; nothing is taken until it does again.
   var journalTrouble: String?
+  /// The journal does not know of this process yet.
+  var owesOpening = false
+  /// How many hours the journal was in use.
+  var hour: UInt32
 
   static func make(_ surroundings: WorkSurroundings) async throws(AgentWorkError) -> Worker {
     let engine = try Engine()
@@ -135,7 +141,8 @@ actor Worker {
     return worker
   }
 
-  let opened: JournalContents
+  /// What the journal said; until the work begins with it.
+  var opened: JournalContents?
 
   private init(_ surroundings: WorkSurroundings, _ engine: Engine) throws(AgentWorkError) {
     guard let bootID = ProcessBoot.current else { throw .system("read the host's boot id", 2) }
@@ -155,6 +162,7 @@ actor Worker {
     control = RedisConnection(RedisConfiguration(surroundings.settings.redis, uuid: surroundings.uuid, name: "control"))
     endBell = Bell(engine)
     tellBell = Bell(engine)
+    hour = opened.contents.hour
     if opened.torn > 0 {
       surroundings.logger.notice("the journal's last record was torn; it was cut off", metadata: ["bytes": "\(opened.torn)"])
     }
@@ -217,14 +225,7 @@ actor Worker {
   var address: AgentAddress { AgentAddress(journal: journal.identity, incarnation: incarnation) }
 
   /// May anything be started?
-  var mayStart: Bool { hasLease && mode == nil && !drains && fatal == nil }
-
-  /// The journal takes nothing: said once per reason, and in `health` until it does again.
-  func inTrouble(_ consequence: String, _ error: AgentWorkError) {
-    if journalTrouble != error.description { logger.error("\(error): \(consequence)") }
-    journalTrouble = error.description
-    publish()
-  }
+  var mayStart: Bool { hasLease && mode == nil && !drains && fatal == nil && journalTrouble == nil }
 
   /// Puts the present state where everybody can read it.
   func publish() {
@@ -243,7 +244,7 @@ actor Worker {
     if drains { fault = fault ?? "draining" }
     let status = AgentWork.Status(
       isRegistered: wasRegistered && hasLease, redisFault: redisFault, leaseFault: hasLease ? nil : leaseFault ?? "not taken yet",
-      running: attempts.working, waiting: attempts.waiting, unacknowledged: attempts.unsettledEnds, fault: fault,
+      running: attempts.working, waiting: attempts.waiting, unacknowledged: attempts.unsettledEnds + attempts.parked.count, fault: fault,
       journal: journal.identity)
     board.update { $0 = status }
   }

@@ -34,7 +34,7 @@ import Testing
     #expect(all.contents(marker) == "0\n", "it was still in the inbox when it started")
     let records = try journalRecords(all.disk)
     let taken = try #require(records.firstIndex { if case .taken(id, _, _, _) = $0 { true } else { false } })
-    let handedOff = try #require(records.firstIndex { if case .handedOff(id, _, _) = $0 { true } else { false } })
+    let handedOff = try #require(records.firstIndex { if case .handedOff(id, _, _, _) = $0 { true } else { false } })
     let ended = try #require(records.firstIndex { if case .ended(id, _) = $0 { true } else { false } })
     #expect(taken < handedOff && handedOff < ended)
   }

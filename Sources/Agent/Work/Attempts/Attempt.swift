@@ -53,8 +53,8 @@ final class Attempt {
   var clearing: Clearing?
 
   var ending: JournalRecord.Ending?
-  /// Where the end stands in the journal.
-  var endOffset: UInt64?
+  /// Which record of the journal holds the end.
+  var endCount: UInt64?
 
   // What was said.
   var saidTaken = false

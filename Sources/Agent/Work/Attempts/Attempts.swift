@@ -1,11 +1,14 @@
-// Everything that the agent remembers of attempts: those of concern in full, the others as a place in the journal. One owner, the `Worker`.
+// Everything that the agent remembers of attempts: those of concern in full, the others as a place in the journal: `parked` are those whose
+// end still waits for a dashboard, `settled` those that nobody waits for. One owner, the `Worker`.
 
 import Shared
 
 final class Attempts {
   private(set) var live: [AttemptID: Attempt] = [:]
-  /// Where the last word on an attempt stands that nobody waits for any more.
-  private(set) var settled: [AttemptID: UInt64]
+  /// More than this many are not remembered, however young: about 64 MiB.
+  static let settledLimit = 1_000_000
+  private(set) var settled: [AttemptID: JournalContents.Settled]
+  private(set) var parked: [AttemptID: JournalContents.Parked]
   private(set) var forgotten: ULID?
   /// Newest run of each plain task, by its name.
   private(set) var aliases: [[UInt8]: ULID]
@@ -20,6 +23,7 @@ final class Attempts {
 
   init(_ contents: JournalContents) {
     settled = contents.settled
+    parked = contents.parked
     forgotten = contents.forgotten
     aliases = contents.aliases
     sends = contents.sends
@@ -29,8 +33,11 @@ final class Attempts {
 
   func knowledge(of id: AttemptID) -> AttemptKnowledge {
     if let attempt = live[id] { return attempt.knowledge }
-    return AttemptKnowledge(record: settled[id] == nil ? .none : .ended, confirmed: true)
+    return AttemptKnowledge(record: lastWord(of: id) == nil ? .none : .ended, confirmed: true)
   }
+
+  /// Which record of the journal holds the last word on an attempt that is not live.
+  func lastWord(of id: AttemptID) -> UInt64? { parked[id]?.count ?? settled[id]?.count }
 
   func add(_ attempt: Attempt) {
     live[attempt.id] = attempt
@@ -47,10 +54,47 @@ final class Attempts {
   }
 
   /// Nobody waits for it any more: only the place of its end is kept.
-  func settle(_ attempt: Attempt) {
+  func settle(_ attempt: Attempt, hour: UInt32) {
     guard live.removeValue(forKey: attempt.id) != nil else { return }
     count(attempt.stage, -1)
-    if let offset = attempt.endOffset { settled[attempt.id] = offset }
+    guard let end = attempt.endCount else { return }
+    settled[attempt.id] = JournalContents.Settled(count: end, hour: hour, isPlain: attempt.plain != nil)
+  }
+
+  /// Only a dashboard is waited for: only the place of its end is kept.
+  func park(_ attempt: Attempt) {
+    guard let end = attempt.endCount, live.removeValue(forKey: attempt.id) != nil else { return }
+    count(attempt.stage, -1)
+    parked[attempt.id] = JournalContents.Parked(
+      count: end, records: attempt.handOff?.records ?? [], start: attempt.handOff?.start ?? 0)
+  }
+
+  /// It is of concern again, or nobody waits for it any more.
+  func unpark(_ id: AttemptID) { parked[id] = nil }
+
+  /// Nobody waits for it any more, although it was never acknowledged.
+  func giveUp(parked id: AttemptID, hour: UInt32) {
+    guard let place = parked.removeValue(forKey: id) else { return }
+    settled[id] = JournalContents.Settled(count: place.count, hour: hour, isPlain: true)
+  }
+
+  // MARK: Forgetting
+
+  /// The newest id of others' making that is to be forgotten: its time is up, or there are too many. Plain ones go at once: nobody else will
+  /// ever name them.
+  func nextToForget(hour: UInt32, limit: Int = Attempts.settledLimit) -> ULID? {
+    var through: UInt64 = 0
+    if settled.count > limit {
+      let counts = settled.values.map(\.count).sorted()
+      through = counts[settled.count - limit + limit / 8]
+    }
+    var newest: ULID?
+    var hasPlain = false
+    for (id, place) in settled where place.count <= through || place.isDue(hour) {
+      if place.isPlain { hasPlain = true } else { newest = max(newest ?? id.task, id.task) }
+    }
+    if hasPlain { settled = settled.filter { !($0.value.isPlain && ($0.value.count <= through || $0.value.isDue(hour))) } }
+    return newest
   }
 
   /// Ids up to this one are not known any more.

@@ -64,7 +64,7 @@ extension Worker {
 
   /// Says again what the journal says.
   private func report(_ id: AttemptID, _ attempt: Attempt?) {
-    guard let attempt else { return reportSettled(id) }
+    guard let attempt = attempt ?? unpark(id) else { return reportSettled(id) }
     guard AttemptFlow.mayReport(attempt.knowledge) else { return }
     switch attempt.stage {
     case .waiting: sayTaken(attempt)
@@ -79,7 +79,8 @@ extension Worker {
   /// An end that was acknowledged once: the dashboard is a restored copy. The verdict comes from the journal's file, the output from the
   /// spool, if it is still there.
   private func reportSettled(_ id: AttemptID) {
-    guard let offset = attempts.settled[id], let record = journal.record(at: offset) else { return }
+    // What cannot be read now is asked for again.
+    guard let count = attempts.settled[id]?.count, let record = try? journal.record(at: count) else { return }
     switch record {
     case .ended(_, let ending):
       let attempt = Attempt(
@@ -87,7 +88,7 @@ extension Worker {
         stage: .ended,
         spec: nil, plain: ending.plain, startBefore: nil)
       attempt.ending = ending
-      attempt.endOffset = offset
+      attempt.endCount = count
       attempt.isResultDone = true
       attempts.add(attempt)
       resumeOutput(attempt)
@@ -115,13 +116,13 @@ extension Worker {
         case .tombstone(let id, let cause, let number, let wall):
           attempts.sends = max(attempts.sends, number)
           let verdict = VerdictMaking.unstarted(cause == .expired ? .expired : .cancelled, at: wall)
-          addEnded(id, .init(verdict: verdict, plain: nil, untaken: true), record: .tombstone(cause), at: place.offset)
-        case .ended(let id, let ending): addEnded(id, ending, record: .ended, at: place.offset)
+          addEnded(id, .init(verdict: verdict, plain: nil, untaken: true), record: .tombstone(cause), at: place.count)
+        case .ended(let id, let ending): addEnded(id, ending, record: .ended, at: place.count)
         default: break
         }
       }
     } catch {
-      logger.error("a cancel has to wait", metadata: ["why": "\(error)"])
+      inTrouble("cancels have to wait", error)
     }
   }
 }

@@ -83,24 +83,25 @@ extension Worker {
         do throws(AgentWorkError) {
           let placed = try journal.append(batch.map { .ended($0.attempt.id, $0.ending) })
           _ = try await journal.sync()
-          for (item, place) in zip(batch, placed) { ended(item.attempt, item.ending, at: place.offset) }
+          for (item, place) in zip(batch, placed) { ended(item.attempt, item.ending, at: place.count) }
           startNext()
           checkDrained()
           await pause(since: began)
         } catch {
           ends = batch + ends
+          // They stay here, and in the runners' records.
           inTrouble("ends have to wait", error)
-          if isOver || journal.fault != nil { return }
+          if isOver { return }
           await endBell.wait(until: .now + .seconds(1), worker: self)
         }
       }
     }
   }
 
-  private func ended(_ attempt: Attempt, _ ending: JournalRecord.Ending, at offset: UInt64) {
+  private func ended(_ attempt: Attempt, _ ending: JournalRecord.Ending, at count: UInt64) {
     attempt.knowledge.record = .ended
     attempt.ending = ending
-    attempt.endOffset = offset
+    attempt.endCount = count
     attempts.move(attempt, to: .ended)
     if mode == .kill, ending.verdict.left > 0 {
       unended.append("run \(attempt.run): \(ending.verdict.left) of its processes could not be ended")

@@ -6,32 +6,24 @@ import Runner
 import Shared
 
 extension Worker {
-  static let remembered: Int64 = 30 * 86_400_000
-
   func recover() throws(AgentWorkError) {
     ControlGroup.removeEmpty()
-    try journal.append([.opened(incarnation, bootID: bootID)])
-    let entries = opened.unsettled.sorted { $0.key < $1.key }
+    guard let contents = opened else { return }
+    opened = nil
+    open()
+    let entries = contents.unsettled.sorted { $0.key < $1.key }
     for (id, entry) in entries { restore(id, entry) }
     for (id, _) in entries {
       guard let attempt = attempts[id] else { continue }
       resume(attempt)
     }
+    for (id, place) in contents.parked.sorted(by: { $0.key < $1.key }) {
+      useRecords(place.records)
+      unsaid.append(id)
+    }
     removeStaleRecords()
-  }
-
-  /// Ids and verdicts are kept for 30 days; of the older ones only the newest id (rule `horizon`). Looked at once a day, and only once the
-  /// fleet's clock is known: an id is old when both clocks say so. What is forgotten is `lost` if it comes again, and so is every older one:
-  /// a host whose clock was set forward by months must not lose what waits for it.
-  func forgetOld() {
-    guard MonotonicTime.now >= nextForgetting, let fleet = clock.milliseconds() else { return }
-    nextForgetting = .now + .seconds(86_400)
-    let horizon = min(fleet, ProcessBoot.wallMilliseconds) - Worker.remembered
-    guard let newest = attempts.settled.keys.lazy.map(\.task).filter({ $0.timestampMilliseconds < horizon }).max() else { return }
-    // What cannot be written now is written by the next start.
-    guard (try? journal.append([.forgotten(newest)])) != nil else { return }
-    attempts.forget(newest)
-    ids.raise(to: newest)
+    forgetOld()
+    countHours()
   }
 
   private func restore(_ id: AttemptID, _ entry: JournalContents.Entry) {
@@ -61,7 +53,7 @@ extension Worker {
     } else {
       attempt.ending = entry.ending
     }
-    attempt.endOffset = opened.lastWord(of: id)
+    attempt.endCount = entry.lastWord
     if attempt.ending != nil {
       attempt.stage = .ended
     } else if attempt.handOff != nil {
@@ -99,7 +91,7 @@ extension Worker {
       return
     }
     let records = attempt.handOff?.records ?? []
-    let feed = OutputFeed(attempt, records: records, offset: 0, path: outputPath(attempt))
+    let feed = OutputFeed(attempt, records: records, offset: attempt.handOff?.start ?? 0, path: outputPath(attempt))
     if !records.isEmpty { feed.advanceToEnd() }
     if feed.state.begin == nil {
       feed.fabricate(verdict)

@@ -87,24 +87,23 @@ extension Worker {
 
   /// Writes the hand-off, then gives the attempt to the runner (rule `handFirst`).
   private func handOver(_ attempt: Attempt, _ order: AttemptOrder, to link: RunnerLink) -> Bool {
+    let start = FileSize.of(link.records)
     do throws(AgentWorkError) {
-      try journal.append([.handedOff(attempt.id, records: link.records, runner: link.identity)])
+      try journal.append([.handedOff(attempt.id, records: link.records, runner: link.identity, start: start)])
     } catch {
       inTrouble("nothing is started", error)
-      engine.at(.now + .seconds(1)) { [weak self] in self?.assumeIsolated { $0.startNext() } }
       link.isIdle = true
       idle.append(link)
       return false
     }
-    journalTrouble = nil
     attempt.knowledge.handedOff = true
-    attempt.handOff = JournalContents.HandOff(records: link.records, runner: link.identity)
+    attempt.handOff = JournalContents.HandOff(records: link.records, runner: link.identity, start: start)
     attempt.spec?.stdin = nil
     useRecords(link.records)
     attempts.move(attempt, to: .working)
     link.attempt = attempt
     link.isIdle = false
-    attempt.feed = OutputFeed(attempt, records: link.records, offset: FileSize.of(link.records), path: outputPath(attempt))
+    attempt.feed = OutputFeed(attempt, records: link.records, offset: start, path: outputPath(attempt))
     hold(attempt, to: order)
     link.send(.attempt(order))
     if link.hasUnsent { flushLater(link) }

@@ -40,9 +40,8 @@ extension Worker {
             : .taken(item.reading.id, entry: item.entry, number: item.reading.number, wallMilliseconds: wall)
         })
       _ = try await journal.sync()
-      journalTrouble = nil
       for (item, place) in zip(fresh, placed) {
-        item.isLost ? adopt(lost: item.reading, lostEnding(item.reading, wall), at: place.offset) : adopt(taken: item.reading)
+        item.isLost ? adopt(lost: item.reading, lostEnding(item.reading, wall), at: place.count) : adopt(taken: item.reading)
       }
     } catch {
       inTrouble("nothing is taken", error)
@@ -71,19 +70,19 @@ extension Worker {
       plain: reading.plain, untaken: true)
   }
 
-  private func adopt(lost reading: InboxReading.Reading, _ ending: JournalRecord.Ending, at offset: UInt64) {
-    addEnded(reading.id, ending, record: .ended, at: offset, taskname: reading.spec)
+  private func adopt(lost reading: InboxReading.Reading, _ ending: JournalRecord.Ending, at count: UInt64) {
+    addEnded(reading.id, ending, record: .ended, at: count, taskname: reading.spec)
   }
 
   /// An attempt that was never taken and has its last word in the journal already.
   func addEnded(
-    _ id: AttemptID, _ ending: JournalRecord.Ending, record: AttemptRecord, at offset: UInt64, taskname: TaskSpec? = nil
+    _ id: AttemptID, _ ending: JournalRecord.Ending, record: AttemptRecord, at count: UInt64, taskname: TaskSpec? = nil
   ) {
     let attempt = Attempt(
       id: id, run: RunID(agent: uuid, task: id.task), knowledge: AttemptKnowledge(record: record), stage: .ended, spec: taskname,
       plain: ending.plain, startBefore: nil)
     attempt.ending = ending
-    attempt.endOffset = offset
+    attempt.endCount = count
     attempt.isOutputDone = true
     attempt.isResultDone = taskname == nil
     attempts.add(attempt)

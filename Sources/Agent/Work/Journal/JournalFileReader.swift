@@ -21,6 +21,8 @@ struct JournalFileReader {
   private var start = 0
   private var isAtEnd = false
   private var length = 0
+  /// Count of the last record.
+  private var last: UInt64 = 0
 
   /// The bytes of the record that `next` returned last, as they stand in the file.
   var frame: ArraySlice<UInt8> { buffer[start - length..<start] }
@@ -37,6 +39,7 @@ struct JournalFileReader {
       switch step {
       case .record(let placed):
         self.length = length
+        last = placed.count
         start += length
         offset += UInt64(length)
         return .record(placed)
@@ -50,10 +53,11 @@ struct JournalFileReader {
     }
   }
 
-  /// Looks for a readable record behind the bad place. The checksum makes a false find practically impossible.
+  /// Looks for a readable record behind the bad place. The checksum makes a false find practically impossible; a count that is out of the
+  /// question spares reading on for one.
   private mutating func skip() -> Step {
     guard start + 1 < buffer.count else { return .end }
-    for candidate in (start + 1)..<buffer.count {
+    for candidate in (start + 1)..<buffer.count where JournalScanner.mayBegin(buffer, at: candidate, after: last) {
       if case .record = JournalScanner.step(buffer, at: candidate, offset: 0).step {
         offset += UInt64(candidate - start)
         start = candidate

@@ -18,7 +18,8 @@ enum JournalRecord: Sendable, Equatable {
   /// Never to be taken.
   case tombstone(AttemptID, EndCause, number: SendNumber, wallMilliseconds: Int64)
   /// A runner is about to get it. Not synced: a crash of the agent does not lose it, and after one of the host the output file tells.
-  case handedOff(AttemptID, records: [UInt8], runner: ProcessIdentity)
+  /// `start`: where in the records its own begin, or anything before that.
+  case handedOff(AttemptID, records: [UInt8], runner: ProcessIdentity, start: UInt64 = 0)
   /// Synced before it is reported.
   case ended(AttemptID, Ending)
   /// The dashboard has committed the end and all of the output, and the result hash is written. Not synced.
@@ -27,6 +28,10 @@ enum JournalRecord: Sendable, Equatable {
   case forgotten(ULID)
   /// The first of a file that was written anew without what nobody needs: counts up to this one have gaps. Stands outside the counting.
   case compacted(through: UInt64, sends: SendNumber)
+  /// So many hours has this journal been in use, by the monotonic clocks of its agents. What is settled after it is of that hour.
+  case hour(UInt32)
+  /// Its end waits for a dashboard and for nothing else: the result hash is written. Where its records stand. Not synced.
+  case parked(AttemptID, records: [UInt8], start: UInt64)
 
   struct Ending: Sendable, Equatable, Codable {
     var verdict: Verdict
@@ -37,9 +42,18 @@ enum JournalRecord: Sendable, Equatable {
 
   var attempt: AttemptID? {
     switch self {
-    case .identity, .opened, .forgotten, .compacted: nil
-    case .taken(let id, _, _, _), .tombstone(let id, _, _, _), .handedOff(let id, _, _), .ended(let id, _), .acknowledged(let id):
+    case .identity, .opened, .forgotten, .compacted, .hour: nil
+    case .taken(let id, _, _, _), .tombstone(let id, _, _, _), .handedOff(let id, _, _, _), .ended(let id, _),
+      .acknowledged(let id), .parked(let id, _, _):
       id
+    }
+  }
+
+  /// May use the room that is kept back on a full disk: what ends something, or must be known before anything else.
+  var isEssential: Bool {
+    switch self {
+    case .ended, .opened, .identity: true
+    default: false
     }
   }
 }
@@ -70,17 +84,22 @@ extension JournalRecord {
       fields.put(2, Array(cause.rawValue.utf8))
       fields.put(3, number.raw)
       fields.put(4, wall)
-    case .handedOff(_, let records, let runner):
+    case .handedOff(_, let records, let runner, let start):
       fields.put(2, records)
       fields.put(3, Int64(runner.pid))
       fields.put(4, runner.startTime)
       fields.put(5, Array(runner.bootID.utf8))
+      if start > 0 { fields.put(6, start) }
     case .ended(_, let ending): fields.put(2, try JSONCoder.encode(ending))
     case .acknowledged: break
     case .forgotten(let id): fields.put(2, Array(id.description.utf8))
     case .compacted(let through, let sends):
       fields.put(2, through)
       fields.put(3, sends.raw)
+    case .hour(let hour): fields.put(2, UInt64(hour))
+    case .parked(_, let records, let start):
+      fields.put(2, records)
+      fields.put(3, start)
     }
     return head + fields.bytes
   }
@@ -96,6 +115,8 @@ extension JournalRecord {
     case .acknowledged: 7
     case .forgotten: 8
     case .compacted: 9
+    case .hour: 10
+    case .parked: 11
     }
   }
 
@@ -122,6 +143,9 @@ extension JournalRecord {
     case 9:
       self = .compacted(through: number(2), sends: SendNumber(raw: signed(3)))
       return
+    case 10:
+      self = .hour(UInt32(clamping: number(2)))
+      return
     default: break
     }
     guard let id = AttemptID(text(1)) else { return nil }
@@ -133,11 +157,12 @@ extension JournalRecord {
     case 5:
       self = .handedOff(
         id, records: fields[2]?.bytes ?? [],
-        runner: ProcessIdentity(pid: fields[3]?.small ?? 0, startTime: number(4), bootID: text(5)))
+        runner: ProcessIdentity(pid: fields[3]?.small ?? 0, startTime: number(4), bootID: text(5)), start: number(6))
     case 6:
       guard let ending = try? JSONCoder.decode(Ending.self, from: fields[2]?.bytes ?? []) else { return nil }
       self = .ended(id, ending)
     case 7: self = .acknowledged(id)
+    case 11: self = .parked(id, records: fields[2]?.bytes ?? [], start: number(3))
     default: return nil
     }
   }

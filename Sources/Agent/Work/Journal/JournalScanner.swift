@@ -36,6 +36,16 @@ struct JournalScanner {
     return (.record(PlacedRecord(offset: offset, count: count, nonce: nonce, record: record)), header + length)
   }
 
+  /// Whether a record may begin here at all, by its length, count and kind; cheap, before the checksum is looked at.
+  static func mayBegin(_ bytes: [UInt8], at start: Int, after last: UInt64) -> Bool {
+    let header = JournalRecord.frameHeader
+    guard bytes.count - start >= header + 17 else { return false }
+    let length = Int(number32(bytes, start))
+    guard length >= 17, length <= JournalRecord.maximumPayload, length <= bytes.count - start - header else { return false }
+    let count = number64(bytes, start + header)
+    return count > last && count - last < 1 << 32
+  }
+
   /// A framed record, ready to be appended.
   static func frame(_ payload: [UInt8], into bytes: inout [UInt8]) {
     withUnsafeBytes(of: UInt32(truncatingIfNeeded: payload.count).littleEndian) { bytes.append(contentsOf: $0) }

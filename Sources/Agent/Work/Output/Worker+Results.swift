@@ -70,6 +70,7 @@ extension Worker {
     attempt.shortOutput = attempt.shortSegments == nil ? nil : attempt.shortOutput
     settleIfDone(attempt)
     forgetSettled()
+    parkIfIdle(attempt)
   }
 
   private func log(of attempt: Attempt) -> [UInt8] {
@@ -93,7 +94,7 @@ extension Worker {
       return AgentWork.FoundLog(run: run, bytes: bytes ?? [])
     }
     let path = "\(settings.runsFolder)/\(run).log"
-    if let offset = attempts.settled[id], case .ended(_, let ending)? = journal.record(at: offset) {
+    if let count = attempts.lastWord(of: id), case .ended(_, let ending)? = try? journal.record(at: count) {
       let verdict = ending.verdict
       let gap = verdict.droppedBytes > 0 ? (verdict.droppedFrom ?? 0, verdict.droppedBytes) : nil
       return AgentWork.FoundLog(run: run, bytes: LogText.read(path, limit: limit, dropped: gap) ?? [])

@@ -48,7 +48,7 @@ extension Worker {
     var commands: [RedisCommand] = [AgentBus.inbox(uuid)]
     let looksAtPlain = now >= nextPlainLook && takesMore
     if looksAtPlain { commands.append(AgentBus.plainExists(uuid)) }
-    let wantsAcknowledgement = attempts.unsettledEnds > 0 || reports.count > 0 || frames.count > 0
+    let wantsAcknowledgement = attempts.unsettledEnds + attempts.parked.count > 0 || reports.count > 0 || frames.count > 0
     if wantsAcknowledgement { commands.append(AgentBus.acked(uuid)) }
     let isStalled = isStalled
     if isStalled { commands.append(AgentBus.dashboard) }
@@ -82,7 +82,7 @@ extension Worker {
   }
 
   /// Whether new work is looked for.
-  var takesMore: Bool { mode == nil && !drains && hasLease && journal.fault == nil }
+  var takesMore: Bool { mode == nil && !drains && hasLease && journal.fault == nil && journalTrouble == nil }
 
   // MARK: The plain hash
 
@@ -137,7 +137,6 @@ extension Worker {
     if let step = clock.hear(redis: redis, ahead: ahead?.string.flatMap { Int64($0) }, asked: asked) {
       logger.warning("Redis's clock was set; deadlines stay what they were", metadata: ["milliseconds": "\(step)"])
     }
-    forgetOld()
   }
 
   // MARK: The lease

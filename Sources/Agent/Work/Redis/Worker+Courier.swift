@@ -10,7 +10,9 @@ extension Worker {
   private static let batchEvents = 200
   private static let batchBytes = 512 * 1024
   /// Events that wait for their acknowledgement; further ends wait in the journal.
-  private static let windowEvents = 4096
+  static let windowEvents = 4096
+  /// Bytes of output that they may carry.
+  private static let windowTails = 4 << 20
   private static let quiet = Duration.seconds(30)
   static let pace = Duration.milliseconds(4)
 
@@ -43,6 +45,7 @@ extension Worker {
     // The hello comes first.
     guard wasRegistered, reports.count < Worker.windowEvents else {
       unsaid.append(attempt.id)
+      parkIfIdle(attempt)
       return
     }
     attempt.saidEnded = true
@@ -50,6 +53,13 @@ extension Worker {
     if case .tombstone = attempt.knowledge.record { event.tombstone = true }
     var tail: [UInt8] = []
     if let output = attempt.shortOutput, let segments = attempt.shortSegments, !attempt.isOutputDone {
+      if tailBytes > Worker.windowTails, !output.isEmpty {
+        // Many ends wait for their acknowledgement: this output goes by frames, which are read when they are sent.
+        attempt.shortOutput = nil
+        attempt.shortSegments = nil
+        resumeOutput(attempt)
+        return say(SaidEvent(event: event, id: attempt.id))
+      }
       if !output.isEmpty {
         let pairs = segments.segments.map { [$0.stream == .stderr ? 2 : 1, Int(clamping: $0.length)] }
         event.tail = OutputSlice(attempt: attempt.id, offset: 0, segments: pairs)
@@ -110,9 +120,7 @@ extension Worker {
       sayRunning(attempt)
       resultIsDue(attempt)
     }
-    while wasRegistered, !unsaid.isEmpty, reports.count < Worker.windowEvents {
-      if let attempt = attempts[unsaid.removeFirst()] { sayEnded(attempt) }
-    }
+    sayUnsaid()
   }
 
   /// Registered with the Redis that is there now: one that came back empty hears first who speaks.
@@ -289,7 +297,7 @@ extension Worker {
 
   func settleIfDone(_ attempt: Attempt) {
     guard attempt.isSettled else { return }
-    attempts.settle(attempt)
+    attempts.settle(attempt, hour: hour)
     feeds[attempt.id] = nil
     if let handOff = attempt.handOff { releaseRecords(handOff.records) }
     settledNow.append(attempt.id)
@@ -297,6 +305,7 @@ extension Worker {
 
   /// Not synced: at worst it is all said once more.
   func forgetSettled() {
+    if attempts.settled.count > Attempts.settledLimit { forgetOld() }
     guard !settledNow.isEmpty else { return }
     let settled = settledNow
     settledNow = []

@@ -62,7 +62,8 @@ extension Worker {
       case .unreadable: return false
       case .position(let text):
         let stored = JournalPosition(text)
-        if AttemptFlow.lacks(stored, journal: journal.identity, nonceAt: { journal.nonce(at: $0) }) {
+        guard let lacks = lacks(stored) else { return false }
+        if lacks {
           guard await takeNewIdentity() else { return false }
         }
         checked = text
@@ -100,7 +101,18 @@ extension Worker {
     return false
   }
 
-  /// Rule `position`: the journal lacks what Redis holds of it.
+  /// Rule `position`; nil where the journal cannot be read just now.
+  private func lacks(_ stored: JournalPosition?) -> Bool? {
+    do throws(AgentWorkError) {
+      return try journal.lacks(stored)
+    } catch {
+      leaseFault = "\(error)"
+      logger.error("\(error)")
+      return nil
+    }
+  }
+
+  /// The journal lacks what Redis holds of it.
   private func takeNewIdentity() async -> Bool {
     let former = journal.identity
     do throws(AgentWorkError) {

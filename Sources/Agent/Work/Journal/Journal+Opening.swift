@@ -1,0 +1,120 @@
+// Opening a journal. A torn tail is cut off; where readable records follow unreadable bytes, or the first bytes are not what they were,
+// the file is set aside as it was and the caller is told, for then the journal lacks something, and has to take a new identity.
+
+import Glibc
+import Shared
+
+extension Journal {
+  struct Opened {
+    var journal: Journal
+    var contents: JournalContents
+    /// Bytes cut off at the end.
+    var torn: UInt64
+    /// Where the damaged file was set aside; nil: every byte was read.
+    var damaged: String?
+  }
+
+  /// Opens the journal or begins a new one. Blocks.
+  /// - Parameter compactFrom: a larger file is written anew without what nobody needs, now and while it grows.
+  static func open(_ path: String, compactFrom: UInt64 = 16 << 20) throws(AgentWorkError) -> Opened {
+    // Left by a crash while the journal was written anew: never more than what stands in the journal.
+    unlink(JournalRewriting.temporary(path))
+    let file: JournalFile
+    do throws(FileError) { file = try JournalFile(path, flags: O_CREAT) } catch { throw .journal("\(error)") }
+    let opened = try read(file, compactFrom)
+    guard opened.damaged == nil, opened.journal.size > compactFrom else { return opened }
+    do throws(AgentWorkError) {
+      guard try opened.journal.compact() else { return opened }
+    } catch {
+      // The file is as good as it was.
+      return opened
+    }
+    return try read(try reopen(path), compactFrom)
+  }
+
+  private static func reopen(_ path: String) throws(AgentWorkError) -> JournalFile {
+    do throws(FileError) { return try JournalFile(path, flags: 0) } catch { throw .journal("\(error)") }
+  }
+
+  private static func read(_ file: JournalFile, _ compactFrom: UInt64) throws(AgentWorkError) -> Opened {
+    var contents = JournalContents()
+    var position = JournalPosition(journal: Nonce(0), count: 0, nonce: Nonce(0))
+    var marks = JournalMarks()
+    let head = try head(file)
+    // A journal whose first bytes were changed is read all the same: its records prove themselves.
+    var reader = JournalFileReader(descriptor: file.descriptor, offset: UInt64(JournalRecord.magic.count))
+    var damaged = head == .damaged
+    while head != .new {
+      switch try reader.next(file.path) {
+      case .record(let placed):
+        // A count that does not follow: something between is missing.
+        let follows = placed.count == position.count + 1 || placed.count <= contents.compactedThrough
+        let isFirst = position.count == 0 && (placed.count == 0 || placed.count == 1)
+        if !follows && !isFirst { damaged = true }
+        contents.apply(placed)
+        if case .compacted? = placed.record { continue }
+        position = JournalPosition(journal: contents.journal ?? Nonce(0), count: placed.count, nonce: placed.nonce)
+        marks.note(placed.count, placed.offset)
+        continue
+      case .damage:
+        damaged = true
+        continue
+      case .end: break
+      }
+      break
+    }
+    let size = file.size
+    let end = head == .new ? UInt64(JournalRecord.magic.count) : reader.offset
+    let torn = size - min(end, size)
+    do throws(FileError) {
+      var aside: String?
+      if damaged { aside = try setAside(file.path) }
+      if torn > 0 { try file.truncate(to: end) }
+      let rewriteAt = max(compactFrom, size > compactFrom ? end * 2 : 0)
+      let journal = Journal(
+        path: file.path, compactFrom: compactFrom,
+        state: State(
+          file: file, end: end, position: position, synced: position, syncedEnd: end, marks: marks,
+          compactedThrough: contents.compactedThrough, rewriteAt: rewriteAt))
+      if head != .whole { try file.write(JournalRecord.magic, at: 0) }
+      if contents.journal == nil || aside != nil {
+        let id = JournalID.random()
+        do throws(AgentWorkError) {
+          for placed in try journal.append([.identity(id)]) { contents.apply(placed) }
+          try journal.syncNow()
+        } catch {
+          throw FileError("begin", file.path)
+        }
+        try Files.syncFolder(of: file.path)
+      } else {
+        // What is taken as durable from here on must be: a crash may have left it in the kernel alone.
+        try file.sync()
+      }
+      return Opened(journal: journal, contents: contents, torn: torn, damaged: aside)
+    } catch {
+      throw .journal("\(error)")
+    }
+  }
+
+  private enum Head { case new, whole, damaged }
+
+  /// A file whose first bytes are no journal's may be anything; if a record can be read right behind them it is a damaged journal.
+  private static func head(_ file: JournalFile) throws(AgentWorkError) -> Head {
+    let magic = JournalRecord.magic
+    var head = [UInt8](repeating: 0, count: magic.count)
+    let count = pread(file.descriptor, &head, head.count, 0)
+    guard count >= 0 else { throw .journal("\(FileError("read", file.path))") }
+    if count < head.count { return .new }
+    if head == magic { return .whole }
+    var reader = JournalFileReader(descriptor: file.descriptor, offset: UInt64(magic.count))
+    if case .record = try reader.next(file.path) { return .damaged }
+    if head.allSatisfy({ $0 == 0 }) { return .new }
+    throw .journal("\(file.path) is not a journal of this program, or of a newer one")
+  }
+
+  private static func setAside(_ path: String) throws(FileError) -> String {
+    let copy = "\(path).damaged-\(WallTime.now().milliseconds)"
+    try Files.writeAtomically(try Files.read(path, limit: 4 << 30), to: copy)
+    return copy
+  }
+}

@@ -1,0 +1,85 @@
+// What becomes of a journal that cannot be written, and what it forgets.
+//
+// While it cannot be written nothing is taken and nothing is started, and `health` says why; what runs goes on, and its end is kept here and
+// in its runner's records. Once a second it is tried again, and everything goes on by itself (`Journal.recover`).
+//
+// Forgetting (rule `horizon`): ids and verdicts are remembered for 30 days of the agents' lives, counted in hours by the monotonic clock and
+// journaled; no wall clock has a say, neither this host's nor the one in a ULID. Then of ids that dashboards made the newest is kept.
+// Plain tasks' ids, which this host's clock made, never raise that: nobody else will ever send one.
+
+import Shared
+
+extension Worker {
+  private static let retry = Duration.seconds(1)
+
+  /// The journal takes nothing: said once per reason, and in `health` until it does again.
+  func inTrouble(_ consequence: String, _ error: AgentWorkError) {
+    if journalTrouble != error.description { logger.error("\(error): \(consequence)") }
+    let isNew = journalTrouble == nil
+    journalTrouble = error.description
+    publish()
+    if isNew { engine.at(.now + Worker.retry) { [weak self] in self?.assumeIsolated { $0.tryAgain() } } }
+  }
+
+  private func tryAgain() {
+    guard !isOver else { return }
+    Task { await recoverJournal() }
+  }
+
+  private func recoverJournal() async {
+    do throws(AgentWorkError) {
+      try await journal.recovered()
+      if owesOpening { try journal.append([.opened(incarnation, bootID: bootID)]) }
+    } catch {
+      if journalTrouble != error.description { logger.error("\(error)") }
+      journalTrouble = error.description
+      publish()
+      engine.at(.now + Worker.retry) { [weak self] in self?.assumeIsolated { $0.tryAgain() } }
+      return
+    }
+    owesOpening = false
+    journalTrouble = nil
+    logger.notice("the journal can be written again")
+    publish()
+    endBell.ring()
+    startNext()
+  }
+
+  /// Says in the journal that this process is there. Where that cannot be written now, nothing is taken until it is.
+  func open() {
+    do throws(AgentWorkError) {
+      try journal.append([.opened(incarnation, bootID: bootID)])
+    } catch {
+      owesOpening = true
+      inTrouble("nothing is taken", error)
+    }
+  }
+
+  // MARK: Forgetting
+
+  /// From now on each hour.
+  func countHours() {
+    engine.at(.now + .seconds(3600)) { [weak self] in
+      self?.assumeIsolated {
+        $0.hourHasPassed()
+        $0.countHours()
+      }
+    }
+  }
+
+  private func hourHasPassed() {
+    // An hour that cannot be written has not passed: things are remembered a little longer.
+    guard (try? journal.append([.hour(hour + 1)])) != nil else { return }
+    hour += 1
+    forgetOld()
+  }
+
+  func forgetOld() {
+    guard let newest = attempts.nextToForget(hour: hour) else { return }
+    // What cannot be written now is written in an hour.
+    guard (try? journal.append([.forgotten(newest)])) != nil else { return }
+    attempts.forget(newest)
+    // The own ones have to be above it, whatever this host's clock says.
+    ids.raise(to: newest)
+  }
+}
