@@ -244,7 +244,8 @@ actor Worker {
     if drains { fault = fault ?? "draining" }
     let status = AgentWork.Status(
       isRegistered: wasRegistered && hasLease, redisFault: redisFault, leaseFault: hasLease ? nil : leaseFault ?? "not taken yet",
-      running: attempts.working, waiting: attempts.waiting, unacknowledged: attempts.unsettledEnds + attempts.parked.count, fault: fault,
+      running: attempts.working, waiting: attempts.waiting, unacknowledged: attempts.unsettledEnds + attempts.parked.count,
+      fault: fault,
       journal: journal.identity)
     board.update { $0 = status }
   }

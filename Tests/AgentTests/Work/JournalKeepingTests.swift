@@ -39,7 +39,8 @@ import Testing
     for id in [settled[0], settled[3999]] {
       let place = try #require(compacted.contents.settled[id])
       #expect(
-        try compacted.journal.record(at: place.count) == .ended(id, .init(verdict: Verdict(state: .failed, exitCode: 4), plain: nil)))
+        try compacted.journal.record(at: place.count)
+          == .ended(id, .init(verdict: Verdict(state: .failed, exitCode: 4), plain: nil)))
     }
     #expect(try !compacted.journal.lacks(position))
     // It goes on, and is read again.

@@ -5,8 +5,10 @@ import Glibc
 final class ScratchFolder: Sendable {
   let path: String
 
-  init() {
-    var template = Array("/tmp/muster-scratch-XXXXXX".utf8CString)
+  /// - Parameter inMemory: for tests that make thousands of files and sync each: on the shared-memory file system, where there is one.
+  init(inMemory: Bool = false) {
+    let parent = inMemory && access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"
+    var template = Array("\(parent)/muster-scratch-XXXXXX".utf8CString)
     path = mkdtemp(&template).map { String(cString: $0) } ?? "/tmp"
   }
 

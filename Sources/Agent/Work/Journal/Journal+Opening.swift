@@ -1,5 +1,7 @@
-// Opening a journal. A torn tail is cut off; where readable records follow unreadable bytes, or the first bytes are not what they were,
-// the file is set aside as it was and the caller is told, for then the journal lacks something, and has to take a new identity.
+// Opening a journal. A torn tail is cut off. Where readable records follow unreadable bytes, or the first bytes are not what they were, the
+// file is set aside as it was and the caller is told, for then the journal lacks something and has to take a new identity: it goes on in a new
+// file with what could be read. Crash points: the new file has the new identity before it takes the journal's name; until then the old one is
+// found again as it was.
 
 import Glibc
 import Shared
@@ -21,7 +23,7 @@ extension Journal {
     unlink(JournalRewriting.temporary(path))
     let file: JournalFile
     do throws(FileError) { file = try JournalFile(path, flags: O_CREAT) } catch { throw .journal("\(error)") }
-    let opened = try read(file, compactFrom)
+    let opened = try read(file, compactFrom, wasDamaged: nil)
     guard opened.damaged == nil, opened.journal.size > compactFrom else { return opened }
     do throws(AgentWorkError) {
       guard try opened.journal.compact() else { return opened }
@@ -29,14 +31,17 @@ extension Journal {
       // The file is as good as it was.
       return opened
     }
-    return try read(try reopen(path), compactFrom)
+    return try read(try reopen(path), compactFrom, wasDamaged: nil)
   }
 
   private static func reopen(_ path: String) throws(AgentWorkError) -> JournalFile {
     do throws(FileError) { return try JournalFile(path, flags: 0) } catch { throw .journal("\(error)") }
   }
 
-  private static func read(_ file: JournalFile, _ compactFrom: UInt64) throws(AgentWorkError) -> Opened {
+  /// - Parameter wasDamaged: where the file was set aside that this one is made of.
+  private static func read(
+    _ file: JournalFile, _ compactFrom: UInt64, wasDamaged aside: String?
+  ) throws(AgentWorkError) -> Opened {
     var contents = JournalContents()
     var position = JournalPosition(journal: Nonce(0), count: 0, nonce: Nonce(0))
     var marks = JournalMarks()
@@ -63,12 +68,15 @@ extension Journal {
       }
       break
     }
+    if damaged {
+      guard aside == nil else { throw .journal("\(file.path) cannot be read back as it was written") }
+      let aside = try salvage(file, position, contents.sends)
+      return try read(try reopen(file.path), compactFrom, wasDamaged: aside)
+    }
     let size = file.size
     let end = head == .new ? UInt64(JournalRecord.magic.count) : reader.offset
     let torn = size - min(end, size)
-    do throws(FileError) {
-      var aside: String?
-      if damaged { aside = try setAside(file.path) }
+    do {
       if torn > 0 { try file.truncate(to: end) }
       let rewriteAt = max(compactFrom, size > compactFrom ? end * 2 : 0)
       let journal = Journal(
@@ -76,21 +84,19 @@ extension Journal {
         state: State(
           file: file, end: end, position: position, synced: position, syncedEnd: end, marks: marks,
           compactedThrough: contents.compactedThrough, rewriteAt: rewriteAt))
-      if head != .whole { try file.write(JournalRecord.magic, at: 0) }
-      if contents.journal == nil || aside != nil {
+      if head == .new { try file.write(JournalRecord.magic, at: 0) }
+      if contents.journal == nil {
         let id = JournalID.random()
-        do throws(AgentWorkError) {
-          for placed in try journal.append([.identity(id)]) { contents.apply(placed) }
-          try journal.syncNow()
-        } catch {
-          throw FileError("begin", file.path)
-        }
+        for placed in try journal.append([.identity(id)]) { contents.apply(placed) }
+        try journal.syncNow()
         try Files.syncFolder(of: file.path)
       } else {
         // What is taken as durable from here on must be: a crash may have left it in the kernel alone.
         try file.sync()
       }
       return Opened(journal: journal, contents: contents, torn: torn, damaged: aside)
+    } catch let error as AgentWorkError {
+      throw error
     } catch {
       throw .journal("\(error)")
     }
@@ -112,9 +118,37 @@ extension Journal {
     throw .journal("\(file.path) is not a journal of this program, or of a newer one")
   }
 
-  private static func setAside(_ path: String) throws(FileError) -> String {
-    let copy = "\(path).damaged-\(WallTime.now().milliseconds)"
-    try Files.writeAtomically(try Files.read(path, limit: 4 << 30), to: copy)
-    return copy
+  /// Sets the file aside, and puts another one in its place: what of it can be read, then a new identity.
+  /// - Returns: the path that the damaged one has now.
+  private static func salvage(
+    _ file: JournalFile, _ last: JournalPosition, _ sends: SendNumber
+  ) throws(AgentWorkError) -> String {
+    let path = file.path
+    let aside = "\(path).damaged-\(WallTime.now().milliseconds)"
+    do {
+      var new = try JournalRewriting(path)
+      try new.add(.compacted(through: last.count, sends: sends), count: 0, nonce: Nonce(0))
+      var reader = JournalFileReader(descriptor: file.descriptor, offset: UInt64(JournalRecord.magic.count))
+      reading: while true {
+        switch try reader.next(path) {
+        case .record(let placed):
+          if case .compacted? = placed.record { continue }
+          try new.add(reader.frame, count: placed.count)
+        case .damage: continue
+        case .end: break reading
+        }
+      }
+      try new.add(.identity(.random()), count: last.count + 1, nonce: .random())
+      try new.flush()
+      try new.file.sync()
+      guard link(path, aside) == 0 else { throw FileError("set aside", path) }
+      guard rename(new.file.path, path) == 0 else { throw FileError("rename the new", path) }
+      try Files.syncFolder(of: path)
+      return aside
+    } catch let error as AgentWorkError {
+      throw error
+    } catch {
+      throw .journal("\(error)")
+    }
   }
 }

@@ -16,7 +16,7 @@ enum JournalRewritingStep: CaseIterable {
 
 struct JournalRewriting {
   /// The newest records, which Redis may hold the position of, all stay.
-  static let untouched: UInt64 = 8192
+  static let untouched: UInt64 = 2048
   private static let piece = 1 << 16
 
   let file: JournalFile
@@ -34,6 +34,12 @@ struct JournalRewriting {
     buffer.append(contentsOf: frame)
     end += UInt64(frame.count)
     if buffer.count >= JournalRewriting.piece { try flush() }
+  }
+
+  mutating func add(_ record: JournalRecord, count: UInt64, nonce: Nonce) throws {
+    var frame: [UInt8] = []
+    JournalScanner.frame(try record.payload(count: count, nonce: nonce), into: &frame)
+    try add(frame, count: count)
   }
 
   mutating func flush() throws(FileError) {
@@ -130,11 +136,12 @@ extension Journal {
   }
 
   func compactInBackground() {
-    let grown = Result { () throws(AgentWorkError) in try compact() }
+    let before = size
+    let outcome = Result { () throws(AgentWorkError) in try compact() }
     state.withLock { state in
       state.isRewriting = false
       // Not before it has doubled: also where nothing was saved, or the disk had no room for two.
-      let base = (try? grown.get()) == true ? state.end : max(state.end, state.rewriteAt / 2)
+      let base = (try? outcome.get()) == true ? min(state.end, before) : before
       state.rewriteAt = max(compactFrom, base * 2)
     }
   }
@@ -162,10 +169,7 @@ extension Journal {
     try each(old, until: durableEnd) { placed, _ in contents.apply(placed) }
     contents.dropDue()
     var sieve = JournalSieve(contents, last: through)
-    var head: [UInt8] = []
-    let first = JournalRecord.compacted(through: through, sends: contents.sends)
-    JournalScanner.frame(try first.payload(count: 0, nonce: Nonce(0)), into: &head)
-    try new.add(head, count: 0)
+    try new.add(.compacted(through: through, sends: contents.sends), count: 0, nonce: Nonce(0))
     try each(old, until: durableEnd) { placed, frame in
       for kept in sieve.sift(placed, frame) { try new.add(kept.frame, count: kept.count) }
     }
@@ -226,7 +230,8 @@ extension Journal {
     var failure: Int32 = 0
     let bytes = [UInt8](unsafeUninitializedCapacity: Int(clamping: end - start)) { target, count in
       while count < target.count {
-        let got = pread(file.descriptor, target.baseAddress.map { $0 + count }, target.count - count, off_t(clamping: start) + off_t(count))
+        let got = pread(
+          file.descriptor, target.baseAddress.map { $0 + count }, target.count - count, off_t(clamping: start) + off_t(count))
         if got < 0 && errno == EINTR { continue }
         if got <= 0 {
           failure = got < 0 ? errno : EIO

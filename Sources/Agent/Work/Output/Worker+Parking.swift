@@ -100,7 +100,8 @@ extension Worker {
     let surplus = attempts.parked.keys.sorted().prefix(Worker.parkedLimit / 16)
     var given: [AttemptID] = []
     for id in surplus {
-      guard let place = attempts.parked[id], case .ended(_, let ending)? = try? journal.record(at: place.count), ending.plain != nil
+      guard let place = attempts.parked[id], case .ended(_, let ending)? = try? journal.record(at: place.count),
+        ending.plain != nil
       else { continue }
       given.append(id)
       attempts.giveUp(parked: id, hour: hour)
