@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap run test build bench format lint clean
+.PHONY: help bootstrap run test chaos build bench format lint clean
 
 SWIFT_SOURCES := Package.swift Sources Tests Plugins
 RELEASE := -c release --static-swift-stdlib
@@ -23,6 +23,20 @@ test: ## build and run every test
 	@scripts/bootstrap --tests
 	@swift build --build-tests
 	@scripts/test
+
+# SEED=7 names one plan, SEEDS=10 runs so many in a row from there; see docs/chaos.md.
+SEED ?= 1
+SEEDS ?= 1
+DURATION ?= 120
+RUNS ?= 3000
+AGENTS ?= 3
+
+chaos: ## kill everything by a seeded plan and check every promise: make chaos SEED=7 SEEDS=10 DURATION=120 RUNS=3000
+	@scripts/bootstrap
+	@swift build --product dashboard
+	@swift build --product agent
+	@swift build --product chaos
+	@scripts/chaos "$$(swift build --show-bin-path)" $(SEED) $(SEEDS) --duration $(DURATION) --runs $(RUNS) --agents $(AGENTS) $(CHAOS)
 
 build: bootstrap ## build release programs with the Swift library inside: .build/release/{dashboard,agent}
 	@swift build $(RELEASE) --product dashboard

@@ -15,6 +15,7 @@ let package = Package(
   products: [
     .executable(name: "dashboard", targets: ["Dashboard"]),
     .executable(name: "agent", targets: ["Agent"]),
+    .executable(name: "chaos", targets: ["Chaos"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -41,6 +42,8 @@ let package = Package(
     .executableTarget(
       name: "Agent",
       dependencies: ["Shared", "HTTP", "Redis", "Runner", "CSpawn", "CEpoll", arguments, crypto, httpTypes, logging]),
+    // The harness that kills things: no part of what is shipped.
+    .executableTarget(name: "Chaos", dependencies: ["Shared", "CSpawn", arguments, crypto]),
     // Tests. Servers and helper children of theirs are targets too.
     .target(name: "RedisTestSupport", dependencies: ["Redis"], path: "Tests/RedisTestSupport"),
     .executableTarget(name: "RunnerTestChild", dependencies: ["Runner"], path: "Tests/RunnerTestChild"),
@@ -52,6 +55,7 @@ let package = Package(
     .testTarget(name: "DashboardTests", dependencies: ["Dashboard", "Shared", "HTTP", grdb]),
     .testTarget(name: "AgentTests", dependencies: ["Agent", "Shared", "Redis", "Runner", "RedisTestSupport", logging]),
     .testTarget(name: "PageTests", dependencies: ["Dashboard", "Agent"]),
+    .testTarget(name: "ChaosTests", dependencies: ["Chaos", "Shared", "CSpawn", "RedisTestSupport", "Dashboard", "Agent"]),
     .testTarget(name: "EndToEndTests", dependencies: ["Dashboard", "Agent", "CSpawn", "RedisTestSupport"]),
   ],
   swiftLanguageModes: [.v6]

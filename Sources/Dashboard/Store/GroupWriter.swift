@@ -22,9 +22,15 @@ final class GroupWriter: Sendable {
   private let ended = DispatchSemaphore(value: 0)
   /// So that the first of a crowd does not wait for all of it.
   private static let largestBatch = 512
+  #if DEBUG
+    private let faults: Mutex<CommitFaults?>
+  #endif
 
   init(_ pool: DatabasePool) {
     self.pool = pool
+    #if DEBUG
+      faults = Mutex(CommitFaults.ofEnvironment())
+    #endif
     startThread { [self] in
       while let batch = next() { commit(batch) }
       ended.signal()
@@ -79,7 +85,7 @@ final class GroupWriter: Sendable {
   private func commit(_ batch: ArraySlice<Write>) {
     pool.writeWithoutTransaction { db in
       if runTogether(batch, in: db) {
-        for write in batch { write.succeed() }
+        committed(batch)
         return
       }
       // One of them fails: the others go on without it.
@@ -121,12 +127,22 @@ final class GroupWriter: Sendable {
         }
       }
       try db.commit()
-      for write in good { write.succeed() }
+      committed(good[...])
     } catch {
       rollBack(db)
       for write in batch { write.fail(StoreError.judge(error)) }
     }
     return []
+  }
+
+  private func committed(_ writes: ArraySlice<Write>) {
+    #if DEBUG
+      if faults.withLock({ $0?.isDue() ?? false }) {
+        for write in writes { write.fail(StoreError.failed("done, but reported as failed (MUSTER_FAULTS)")) }
+        return
+      }
+    #endif
+    for write in writes { write.succeed() }
   }
 
   private func rollBack(_ db: Database) {

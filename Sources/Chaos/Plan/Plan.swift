@@ -1,0 +1,163 @@
+// A plan: every step of a chaos, made from a seed alone. The same seed, duration and number of agents give the same plan.
+//
+// Invariants: at the end of a plan everything runs again, nothing is held and every link is as it was; a program is never killed, held or
+// started by two overlapping faults. What DESIGN calls not closable is in no plan but `unclosable`: a plan either lets Redis lose what it
+// held, or restores the dashboard's database, never both.
+// When adding a fault: a case in `Fault`, its weight in `faults(for:)`, its steps in `PlanMaking.add`.
+
+enum PlanName: String, CaseIterable {
+  /// By the seed: odd ones `redis`, even ones `restore`.
+  case main
+  /// Redis may lose everything: killed (appendfsync everysec), flushed, its files deleted.
+  case redis
+  /// The database may go back to a copy; Redis may be killed, and forgets nothing (appendfsync always).
+  case restore
+  /// Both, which no rule can make good: shown, not judged.
+  case unclosable
+}
+
+struct Plan {
+  let name: PlanName
+  let seed: UInt64
+  let steps: [Step]
+  /// Where SIGKILL may cost Redis its last writes.
+  var redisForgets: Bool { name != .restore }
+  var databaseGoesBack: Bool { name != .redis }
+
+  init(_ name: PlanName, seed: UInt64, seconds: Int, agents: Int) {
+    self.seed = seed
+    self.name = name == .main ? (seed % 2 == 1 ? .redis : .restore) : name
+    var making = PlanMaking(name: self.name, seed: seed, milliseconds: seconds * 1000, agents: agents)
+    steps = making.make()
+  }
+
+  var kills: Int { steps.reduce(0) { $0 + $1.action.kills } }
+}
+
+/// What happens to one program, or between it and Redis, for a time.
+enum Fault: CaseIterable {
+  case agentKilled, dashboardKilled, redisKilled, everythingKilled
+  case agentTerminated, dashboardTerminated
+  case runnerKilled, agentAndRunnersKilled
+  case agentHeld, dashboardHeld, redisHeld, runnerHeld
+  case linkBlow, linkMode
+  case flush, wipe
+  case copy, restore
+}
+
+struct PlanMaking {
+  let name: PlanName
+  let milliseconds: Int
+  let agents: Int
+  private var dice: Dice
+  private var steps: [Step] = []
+  /// Until when nothing else may happen to it.
+  private var busy: [Program: Int] = [:]
+  private var linkBusy: [Program: Int] = [:]
+  private var copied = false
+
+  init(name: PlanName, seed: UInt64, milliseconds: Int, agents: Int) {
+    (self.name, self.milliseconds, self.agents) = (name, milliseconds, agents)
+    dice = Dice(seed: seed, use: "plan \(name.rawValue)")
+  }
+
+  mutating func make() -> [Step] {
+    // A little peace first, so that every program has something to lose.
+    var now = min(3000, milliseconds / 4)
+    let faults = Self.faults(for: name)
+    while now < milliseconds {
+      add(dice.weighted(faults), at: now)
+      now += 60 + dice.below(700) + (dice.below(6) == 0 ? dice.below(4000) : 0)
+    }
+    return steps.enumerated().sorted { ($0.element.at, $0.offset) < ($1.element.at, $1.offset) }.map(\.element)
+  }
+
+  private static func faults(for name: PlanName) -> [(weight: Int, value: Fault)] {
+    var faults: [(weight: Int, value: Fault)] = [
+      (12, .agentKilled), (8, .dashboardKilled), (5, .redisKilled), (2, .everythingKilled),
+      (3, .agentTerminated), (2, .dashboardTerminated),
+      (9, .runnerKilled), (5, .agentAndRunnersKilled),
+      (7, .agentHeld), (4, .dashboardHeld), (4, .redisHeld), (4, .runnerHeld),
+      (14, .linkBlow), (9, .linkMode),
+    ]
+    if name != .restore { faults += [(2, .flush), (2, .wipe)] }
+    if name != .redis { faults += [(2, .copy), (3, .restore)] }
+    return faults
+  }
+
+  private mutating func add(_ fault: Fault, at now: Int) {
+    switch fault {
+    case .agentKilled: down(anyAgent(), at: now, for: [20, 300, 1000, 3000, 8000, 18_000]) { .kill($0) }
+    case .dashboardKilled: down(.dashboard, at: now, for: [0, 300, 1000, 4000, 9000]) { .kill($0) }
+    case .redisKilled: down(.redis, at: now, for: [0, 300, 1500, 5000, 12_000]) { .kill($0) }
+    case .agentTerminated: down(anyAgent(), at: now, for: [0, 500, 3000]) { .terminate($0) }
+    case .dashboardTerminated: down(.dashboard, at: now, for: [0, 500, 3000]) { .terminate($0) }
+    case .everythingKilled:
+      for program in [.dashboard, .redis] + (0..<agents).map(Program.agent) {
+        down(program, at: now, for: [0, 500, 2000, 5000]) { .kill($0) }
+      }
+    case .runnerKilled: steps.append(Step(at: now, action: .killRunner(agent: dice.below(agents), pick: dice.below(64))))
+    case .agentAndRunnersKilled:
+      down(anyAgent(), at: now, for: [20, 300, 2000, 6000]) {
+        if case .agent(let index) = $0 { .killAgentAndRunners(agent: index) } else { .kill($0) }
+      }
+    case .agentHeld: hold(anyAgent(), at: now, for: [15, 300, 2000, 6000, 16_500, 21_000])
+    case .dashboardHeld: hold(.dashboard, at: now, for: [15, 300, 2000, 8000, 16_500])
+    case .redisHeld: hold(.redis, at: now, for: [40, 400, 2000, 6000, 16_000])
+    case .runnerHeld:
+      let agent = dice.below(agents)
+      steps.append(Step(at: now, action: .holdRunner(agent: agent, pick: dice.below(64))))
+      steps.append(Step(at: now + dice.one(of: [50, 700, 4000]), action: .releaseRunners(agent: agent)))
+    case .linkBlow: steps.append(Step(at: now, action: .blow(anyLink(), dice.one(of: LinkBlow.all))))
+    case .linkMode: changeLink(at: now)
+    case .flush: steps.append(Step(at: now, action: .flushRedis))
+    case .wipe: down(.redis, at: now, for: [0, 500, 4000]) { _ in .wipeRedis }
+    case .copy: if down(.dashboard, at: now, for: [0, 1000], { _ in .copyDatabase }) { copied = true }
+    case .restore:
+      // Nothing to go back to yet: then this is the copy.
+      if copied {
+        down(.dashboard, at: now, for: [0, 1000]) { _ in .restoreDatabase }
+      } else if down(.dashboard, at: now, for: [0, 1000], { _ in .copyDatabase }) {
+        copied = true
+      }
+    }
+  }
+
+  private mutating func anyAgent() -> Program { .agent(dice.below(agents)) }
+  private mutating func anyLink() -> Program { dice.below(3) == 0 ? .dashboard : anyAgent() }
+
+  @discardableResult
+  private mutating func down(_ program: Program, at now: Int, for times: [Int], _ action: (Program) -> Action) -> Bool {
+    let time = now + dice.one(of: times)
+    let faults = program == .dashboard && dice.below(2) == 0 ? dice.one(of: [2, 10, 40]) : 0
+    guard busy[program, default: 0] <= now else { return false }
+    // Some time at work before it is its turn again.
+    busy[program] = time + 1500 + dice.below(3000)
+    steps.append(Step(at: now, action: action(program)))
+    steps.append(Step(at: time, action: .start(program, faults: faults)))
+    return true
+  }
+
+  private mutating func hold(_ program: Program, at now: Int, for times: [Int]) {
+    let time = now + dice.one(of: times)
+    guard busy[program, default: 0] <= now else { return }
+    busy[program] = time + 300
+    steps.append(Step(at: now, action: .hold(program)))
+    steps.append(Step(at: time, action: .release(program)))
+  }
+
+  private mutating func changeLink(at now: Int) {
+    let program = anyLink()
+    let time: Int
+    let mode: LinkMode
+    switch dice.below(4) {
+    case 0: (mode, time) = (.silent, dice.one(of: [300, 2000, 6000, 17_000]))
+    case 1: (mode, time) = (.refuse, dice.one(of: [300, 2000, 9000]))
+    default: (mode, time) = (.delay(milliseconds: dice.one(of: [5, 50, 200, 900])), dice.one(of: [1000, 4000, 10_000]))
+    }
+    guard linkBusy[program, default: 0] <= now else { return }
+    linkBusy[program] = now + time + 500
+    steps.append(Step(at: now, action: .link(program, mode)))
+    steps.append(Step(at: now + time, action: .link(program, .pass)))
+  }
+}

@@ -1,0 +1,122 @@
+// Evidence that was made up: a good one, and one for every promise that could be broken. A check that finds nothing would prove nothing.
+import Shared
+import Testing
+
+@testable import Chaos
+
+@Suite struct PromiseCheckTests {
+  private static let seed: UInt64 = 5
+  private static let agents = 2
+  private static let number: Int = (0..<1000).first {
+    let task = PostedTask(seed: seed, number: $0, agents: agents)
+    return task.kind == .short && task.agent == 0
+  } ?? 0
+  private static let run = "host-0-01"
+
+  /// One task that went well: accepted, started once by runner 100, ended once.
+  private static var good: Evidence {
+    var evidence = Evidence(seed: seed, agents: agents, redisForgets: false, databaseGoesBack: false)
+    evidence.ledger.posts[number] = PostRecord(number: number, at: 1000, answeredAt: 1010, outcome: .accepted([run]))
+    evidence.ledger.seen[run] = Sighting(verdict: "succeeded", verdictAt: 2000)
+    evidence.rows[run] = row(.succeeded, exitCode: 0)
+    evidence.starts[run] = [StartLine("\(run) 100 \(number)")].compactMap { $0 }
+    evidence.ends[run] = 1
+    return evidence
+  }
+
+  private static func row(_ state: RunState, exitCode: Int? = nil, signal: String? = nil) -> RunRow {
+    RunRow(run: run, agent: "host-0", taskname: "echo; : chaos \(number); true", state: state, exitCode: exitCode, signal: signal)
+  }
+
+  private func found(_ change: (inout Evidence) -> Void) -> [String] {
+    var evidence = Self.good
+    change(&evidence)
+    return PromiseCheck(evidence).violations.map(\.text)
+  }
+
+  @Test func nothingIsFoundWhereNothingIsWrong() {
+    #expect(found { _ in } == [])
+    // An unanswered post may have been taken or not.
+    #expect(
+      found {
+        $0.ledger.posts[Self.number] = PostRecord(number: Self.number, at: 1, answeredAt: 2, outcome: .unanswered("cut"))
+      } == [])
+  }
+
+  @Test func whatIsBrokenIsFound() {
+    let run = Self.run
+    #expect(found { $0.rows = [:] }.contains { $0.contains("does not know it") })
+    #expect(found { $0.rows[run] = Self.row(.running) }.contains { $0.contains("still running") })
+    #expect(found { $0.starts[run] = ($0.starts[run] ?? []) + ($0.starts[run] ?? []) }.contains { $0.contains("started 2 times") })
+    #expect(found { $0.starts = [:] }.contains { $0.contains("never started") })
+    #expect(found { $0.ends = [:] }.contains { $0.contains("did not come to its end") })
+    #expect(found { $0.outputFaults[run] = "its output is short" }.contains { $0.contains("its output is short") })
+    #expect(found { $0.rows[run] = Self.row(.cancelled) }.contains { $0.contains("and was started") })
+    #expect(found { $0.rows[run] = Self.row(.failed, exitCode: 3) }.contains { $0.contains("cannot be") })
+    #expect(found { $0.rows[run] = Self.row(.killed, signal: "TERM") }.contains { $0.contains("cannot be") })
+    #expect(found { $0.rows[run] = Self.row(.lost) }.contains { $0.contains("nobody killed its runner") })
+    #expect(found { $0.oddLines = ["half a li"] }.count == 1)
+    #expect(found { $0.surprises = ["agent 1 ended by itself"] }.count == 1)
+    #expect(found { $0.leftBehind = [ProcessEntry(pid: 9, commandLine: "sleep 600")] }.count == 1)
+    #expect(
+      found { $0.ledger.posts[Self.number] = PostRecord(number: Self.number, at: 1, answeredAt: 2, outcome: .accepted([run, "x"])) }
+        .contains { $0.contains("of 1 agents") })
+  }
+
+  @Test func aVerdictThatChangesIsFound() {
+    let run = Self.run
+    #expect(found { $0.ledger.seen[run]?.contradictions = [("lost", 2500)] }.contains { $0.contains("and later lost") })
+    #expect(found { $0.ledger.seen[run]?.verdict = "lost" }.contains { $0.contains("was lost, and is succeeded") })
+    #expect(found { $0.ledger.seen[run]?.reopenedAt = [2500] }.contains { $0.contains("open again") })
+    // A copy of the database that did not have the verdict yet was put back between the two.
+    let back = Deeds.Restore(copiedAt: 1900, restoredAt: 2400)
+    #expect(
+      found {
+        $0.ledger.seen[run]?.reopenedAt = [2500]
+        $0.deeds.restores = [back]
+      } == [])
+  }
+
+  @Test func aLostRunIsExplainedByItsOwnRunnersEndOnly() {
+    func lost(runner: Int32, agent: Int) -> [String] {
+      found {
+        $0.rows[Self.run] = Self.row(.lost)
+        $0.ledger.seen[Self.run]?.verdict = "lost"
+        $0.ends = [:]
+        $0.deeds.runnerKills = [Deeds.RunnerKill(agent: agent, pid: runner, at: 1500)]
+      }
+    }
+    #expect(lost(runner: 100, agent: 0) == [])
+    #expect(lost(runner: 101, agent: 0).count == 1)
+    #expect(lost(runner: 100, agent: 1).count == 1)
+  }
+
+  @Test func whatWasPostedBetweenACopyAndItsReturnMayBeForgottenButNotStartedTwice() {
+    func after(_ restore: Deeds.Restore, _ change: (inout Evidence) -> Void = { _ in }) -> [String] {
+      found {
+        $0.deeds.restores = [restore]
+        $0.rows = [:]
+        $0.ledger.seen = [:]
+        change(&$0)
+      }
+    }
+    #expect(after(Deeds.Restore(copiedAt: 900, restoredAt: 3000)) == [])
+    #expect(!after(Deeds.Restore(copiedAt: 1500, restoredAt: 3000)).isEmpty)
+    let run = Self.run
+    #expect(after(Deeds.Restore(copiedAt: 900, restoredAt: 3000)) { $0.starts[run] = ($0.starts[run] ?? []) + ($0.starts[run] ?? []) }.count == 1)
+  }
+
+  @Test func plainTasksAreAsDurableAsTheirRedis() {
+    func plain(forgets: Bool, starts: Int) -> PromiseCheck {
+      var evidence = Evidence(seed: 1, agents: 1, redisForgets: forgets, databaseGoesBack: false)
+      evidence.ledger.plain[4] = true
+      for index in 0..<starts { evidence.starts["host-0-\(index)"] = [StartLine("host-0-\(index) 1 plain 4")].compactMap { $0 } }
+      return PromiseCheck(evidence)
+    }
+    for count in 0...2 {
+      #expect(plain(forgets: true, starts: count).violations.isEmpty)
+      #expect(plain(forgets: false, starts: count).violations.isEmpty == (count == 1))
+    }
+    #expect(plain(forgets: true, starts: 2).plainTwice == 1 && plain(forgets: true, starts: 0).plainNever == 1)
+  }
+}

@@ -1,0 +1,87 @@
+// The proxy with a real Redis behind it: each fault does what its name says.
+import RedisTestSupport
+import Testing
+
+@testable import Chaos
+
+@Suite struct ProxyTests {
+  private func withProxy(_ body: (_ proxy: Proxy, _ through: RedisCall, _ straight: RedisCall) throws -> Void) async throws {
+    let server = try await RedisServerProcess.start()
+    let proxy = try Proxy(to: server.port)
+    let loop = ProxyLoop([proxy])
+    defer { loop.stop() }
+    try body(proxy, RedisCall(port: proxy.port), RedisCall(port: server.port))
+  }
+
+  private func integer(_ reply: RedisReply) -> Int? { if case .integer(let value) = reply { value } else { nil } }
+
+  @Test func whatPassesArrivesWhole() async throws {
+    try await withProxy { _, through, straight in
+      let long = String(repeating: "0123456789", count: 300_000)
+      try through("SET", "key", long, patience: 20_000)
+      #expect(try integer(straight("STRLEN", "key")) == long.utf8.count)
+      guard case .text(let back) = try through("GET", "key", patience: 20_000) else {
+        Issue.record("no text")
+        return
+      }
+      #expect(back == long)
+    }
+  }
+
+  @Test func aRequestThatIsCutBeforeItsReplyIsDone() async throws {
+    try await withProxy { proxy, through, straight in
+      proxy.strike(.cutBeforeReply)
+      Monotonic.pause(60)
+      #expect(throws: ConnectionFault.self) { try through("INCR", "done") }
+      #expect(try integer(straight("INCR", "done")) == 2)
+      // Once, not for ever.
+      #expect(try integer(through("INCR", "done")) == 3)
+    }
+  }
+
+  @Test func aRequestThatIsCutWithinIsNotDone() async throws {
+    try await withProxy { proxy, through, straight in
+      proxy.strike(.cutWithinRequest)
+      Monotonic.pause(60)
+      #expect(throws: ConnectionFault.self) { try through("INCR", "never") }
+      #expect(try integer(straight("INCR", "never")) == 1)
+    }
+  }
+
+  @Test func aSilentLinkAnswersOnceItIsNoLongerSilent() async throws {
+    try await withProxy { proxy, through, _ in
+      proxy.set(.silent)
+      Monotonic.pause(60)
+      #expect(throws: ConnectionFault.self) { try through("PING", patience: 300) }
+      proxy.set(.refuse)
+      Monotonic.pause(60)
+      #expect(throws: ConnectionFault.self) { try through("PING") }
+      proxy.set(.pass)
+      Monotonic.pause(60)
+      #expect(throws: Never.self) { try through("PING") }
+    }
+  }
+
+  @Test func aDelayHoldsBothWays() async throws {
+    try await withProxy { proxy, through, _ in
+      proxy.set(.delay(milliseconds: 150))
+      Monotonic.pause(60)
+      let before = Monotonic.milliseconds
+      try through("PING", patience: 20_000)
+      #expect(Monotonic.milliseconds - before >= 290)
+    }
+  }
+
+  @Test func aHalfClosedLinkEndsForOneSideOnly() async throws {
+    try await withProxy { proxy, _, straight in
+      let connection = try Connection(port: proxy.port, patience: 10_000)
+      try connection.send(Array("*1\r\n$4\r\nPING\r\n".utf8))
+      #expect(try connection.line() == "+PONG")
+      proxy.strike(.halfCloseFromRedis)
+      #expect(throws: ConnectionFault.self) { try connection.line() }
+      // What is still said arrives.
+      try connection.send(Array("*2\r\n$4\r\nINCR\r\n$4\r\nhalf\r\n".utf8))
+      #expect(Monotonic.wait(upTo: 10_000) { (try? straight("EXISTS", "half")).flatMap(integer) == 1 })
+    }
+  }
+}
