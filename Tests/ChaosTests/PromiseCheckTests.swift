@@ -7,10 +7,11 @@ import Testing
 @Suite struct PromiseCheckTests {
   private static let seed: UInt64 = 5
   private static let agents = 2
-  private static let number: Int = (0..<1000).first {
-    let task = PostedTask(seed: seed, number: $0, agents: agents)
-    return task.kind == .short && task.agent == 0
-  } ?? 0
+  private static let number: Int =
+    (0..<1000).first {
+      let task = PostedTask(seed: seed, number: $0, agents: agents)
+      return task.kind == .short && task.agent == 0
+    } ?? 0
   private static let run = "host-0-01"
 
   /// One task that went well: accepted, started once by runner 100, ended once.
@@ -47,7 +48,8 @@ import Testing
     let run = Self.run
     #expect(found { $0.rows = [:] }.contains { $0.contains("does not know it") })
     #expect(found { $0.rows[run] = Self.row(.running) }.contains { $0.contains("still running") })
-    #expect(found { $0.starts[run] = ($0.starts[run] ?? []) + ($0.starts[run] ?? []) }.contains { $0.contains("started 2 times") })
+    #expect(
+      found { $0.starts[run] = ($0.starts[run] ?? []) + ($0.starts[run] ?? []) }.contains { $0.contains("started 2 times") })
     #expect(found { $0.starts = [:] }.contains { $0.contains("never started") })
     #expect(found { $0.ends = [:] }.contains { $0.contains("did not come to its end") })
     #expect(found { $0.outputFaults[run] = "its output is short" }.contains { $0.contains("its output is short") })
@@ -59,8 +61,10 @@ import Testing
     #expect(found { $0.surprises = ["agent 1 ended by itself"] }.count == 1)
     #expect(found { $0.leftBehind = [ProcessEntry(pid: 9, commandLine: "sleep 600")] }.count == 1)
     #expect(
-      found { $0.ledger.posts[Self.number] = PostRecord(number: Self.number, at: 1, answeredAt: 2, outcome: .accepted([run, "x"])) }
-        .contains { $0.contains("of 1 agents") })
+      found {
+        $0.ledger.posts[Self.number] = PostRecord(number: Self.number, at: 1, answeredAt: 2, outcome: .accepted([run, "x"]))
+      }
+      .contains { $0.contains("of 1 agents") })
   }
 
   @Test func aVerdictThatChangesIsFound() {
@@ -103,7 +107,9 @@ import Testing
     #expect(after(Deeds.Restore(copiedAt: 900, restoredAt: 3000)) == [])
     #expect(!after(Deeds.Restore(copiedAt: 1500, restoredAt: 3000)).isEmpty)
     let run = Self.run
-    #expect(after(Deeds.Restore(copiedAt: 900, restoredAt: 3000)) { $0.starts[run] = ($0.starts[run] ?? []) + ($0.starts[run] ?? []) }.count == 1)
+    #expect(
+      after(Deeds.Restore(copiedAt: 900, restoredAt: 3000)) { $0.starts[run] = ($0.starts[run] ?? []) + ($0.starts[run] ?? []) }
+        .count == 1)
   }
 
   @Test func plainTasksAreAsDurableAsTheirRedis() {

@@ -17,7 +17,9 @@ struct RunRow: Sendable {
   let stdoutSha256: String?
 
   init?(_ json: JSONValue) {
-    guard let run = json["auuid"]?.asString, let agent = json["uuid"]?.asString, let state = json["state"]?.asString else { return nil }
+    guard let run = json["auuid"]?.asString, let agent = json["uuid"]?.asString, let state = json["state"]?.asString else {
+      return nil
+    }
     (self.run, self.agent, self.state) = (run, agent, state)
     taskname = json["taskname"]?.asString ?? ""
     attempt = Int(json["attempt"]?.asInteger ?? 1)
@@ -35,7 +37,8 @@ struct RunRow: Sendable {
 
   var summary: String {
     let parts = [
-      state, exitCode.map { "exit \($0)" }, signal.map { "signal \($0)" }, reason, note.map { "“\($0)”" }, attempt > 1 ? "attempt \(attempt)" : nil,
+      state, exitCode.map { "exit \($0)" }, signal.map { "signal \($0)" }, reason, note.map { "“\($0)”" },
+      attempt > 1 ? "attempt \(attempt)" : nil,
     ]
     return parts.compactMap { $0 }.joined(separator: ", ")
   }

@@ -39,7 +39,9 @@ struct Gathering {
   }
 
   /// What is wrong with the output of runs that came to their own end: run → a sentence; and how many were looked at.
-  func outputFaults(_ rows: some Sequence<RunRow>, tasks: @escaping @Sendable (RunRow) -> PostedTask?) -> (faults: [String: String], checked: Int) {
+  func outputFaults(_ rows: some Sequence<RunRow>, tasks: @escaping @Sendable (RunRow) -> PostedTask?) -> (
+    faults: [String: String], checked: Int
+  ) {
     let waiting = Mutex(rows.filter { [RunState.succeeded, .failed, .timedOut].map(\.rawValue).contains($0.state) })
     let results = Mutex<(faults: [String: String], checked: Int)>(([:], 0))
     let http = self.http

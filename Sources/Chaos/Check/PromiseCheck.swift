@@ -55,13 +55,16 @@ struct PromiseCheck {
         found("was accepted, and the dashboard does not know it", run: run, at: post.answeredAt)
       }
       let expected = tasks[number]?.agent == nil ? evidence.agents : 1
-      if runs.count != expected { found("task \(number) was accepted for \(runs.count) of \(expected) agents", at: post.answeredAt) }
+      if runs.count != expected {
+        found("task \(number) was accepted for \(runs.count) of \(expected) agents", at: post.answeredAt)
+      }
     }
   }
 
   private mutating func rowsAreVerdicts() {
     for (run, row) in evidence.rows where RunState(rawValue: row.state)?.isVerdict != true {
-      let started = evidence.starts[run] == nil ? "was never started" : evidence.ends[run] == nil ? "was started" : "ran to its end"
+      let started =
+        evidence.starts[run] == nil ? "was never started" : evidence.ends[run] == nil ? "was started" : "ran to its end"
       found("is still \(row.state); it \(started)", run: run)
     }
   }
@@ -103,7 +106,7 @@ struct PromiseCheck {
       if [.succeeded, .failed, .timedOut].contains(state), task.kind != .missing, starts == 0 {
         found("is \(row.summary), and was never started", run: run, at: at)
       }
-      if state == .succeeded, evidence.ends[run] == nil, task.kind != .stubborn {
+      if state == .succeeded, evidence.ends[run] == nil {
         found("is succeeded, and did not come to its end", run: run, at: at)
       }
       if let fault = evidence.outputFaults[run] { found("is \(row.summary), and \(fault)", run: run, at: at) }
@@ -131,20 +134,26 @@ struct PromiseCheck {
       if count == 0, wasAnswered, !isLostPlain(number) { plainNever += 1 }
       guard !evidence.redisForgets else { continue }
       if count > 1 { found("plain task \(number) was started \(count) times, and Redis forgot nothing") }
-      if count == 0, wasAnswered, !isLostPlain(number) { found("plain task \(number) was never started, and Redis forgot nothing") }
+      if count == 0, wasAnswered, !isLostPlain(number) {
+        found("plain task \(number) was never started, and Redis forgot nothing")
+      }
     }
   }
 
   /// Taken, and lost with its runner before it came to write its line.
   private func isLostPlain(_ number: Int) -> Bool {
-    evidence.rows.values.contains { $0.taskname == Load.plainName(number) && $0.state == RunState.lost.rawValue && isExplained($0) }
+    evidence.rows.values.contains {
+      $0.taskname == Load.plainName(number) && $0.state == RunState.lost.rawValue && isExplained($0)
+    }
   }
 
   private mutating func programs() {
     for surprise in evidence.surprises { found(surprise) }
     for entry in evidence.leftBehind { found("process \(entry.pid) was left behind: \(entry.commandLine.prefix(300))") }
     for growth in evidence.growth {
-      if growth.after.descriptors > growth.before.descriptors + 12 || growth.after.residentKiB > growth.before.residentKiB + 48 * 1024 {
+      if growth.after.descriptors > growth.before.descriptors + 12
+        || growth.after.residentKiB > growth.before.residentKiB + 48 * 1024
+      {
         found("\(growth.program) grew under a load without faults: from \(growth.before) to \(growth.after)")
       }
     }

@@ -20,7 +20,9 @@ struct HTTPCall: Sendable {
     try call("POST", path, body, accept: "*/*", patience: patience)
   }
 
-  private func call(_ method: String, _ path: String, _ body: [UInt8]?, accept: String, patience: Int) throws(ConnectionFault) -> HTTPAnswer {
+  private func call(_ method: String, _ path: String, _ body: [UInt8]?, accept: String, patience: Int) throws(ConnectionFault)
+    -> HTTPAnswer
+  {
     let connection = try Connection(port: port, patience: patience)
     var head = "\(method) \(path) HTTP/1.1\r\nHost: 127.0.0.1:\(port)\r\nAccept: \(accept)\r\nConnection: close\r\n"
     if let body { head += "Content-Length: \(body.count)\r\n" }

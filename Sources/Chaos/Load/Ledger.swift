@@ -8,7 +8,7 @@ struct PostRecord: Sendable {
   enum Outcome: Sendable {
     /// 202 or 200, with these runs.
     case accepted([String])
-    /// Refused by an answer that promises that nothing was stored.
+    /// Refused by an answer that promises that nothing was stored; 0: nobody took the connection.
     case refused(Int)
     /// No answer, or one that leaves it open (5xx).
     case unanswered(String)

@@ -35,7 +35,10 @@ final class Load: Sendable {
       posters.append(Background { [self] in putPlain(first: first) })
     }
     followers.withLock {
-      $0 = [Background { [self] in follow(newest: true) }, Background { [self] in follow(newest: false) }, Background { [self] in killSome() }]
+      $0 = [
+        Background { [self] in follow(newest: true) }, Background { [self] in follow(newest: false) },
+        Background { [self] in killSome() },
+      ]
     }
   }
 
@@ -80,7 +83,7 @@ final class Load: Sendable {
     do throws(ConnectionFault) {
       outcome = read(try stand.http.post(task.path, task.body(stand.grounds)), asked: at)
     } catch {
-      outcome = .unanswered(error.description)
+      outcome = error.isRefusal ? .refused(0) : .unanswered(error.description)
     }
     ledger.posted(PostRecord(number: task.number, at: at, answeredAt: Monotonic.milliseconds, outcome: outcome))
     guard case .accepted(let accepted) = outcome else { return false }
@@ -101,7 +104,9 @@ final class Load: Sendable {
     let runs = answer.json?["runs"]?.asArray ?? []
     let now = Monotonic.milliseconds
     for run in runs {
-      if let id = run["auuid"]?.asString, let state = run["state"]?.asString { ledger.saw(id, in: state, asked: asked, answered: now) }
+      if let id = run["auuid"]?.asString, let state = run["state"]?.asString {
+        ledger.saw(id, in: state, asked: asked, answered: now)
+      }
     }
     return .accepted(runs.compactMap { $0["auuid"]?.asString })
   }
@@ -122,7 +127,9 @@ final class Load: Sendable {
       let agent = PostedTask.agentName(number % agents)
       let command = "echo \"$MUSTER_RUN $PPID plain \(number)\" >> '\(stand.grounds.starts)'; echo plain"
       do throws(ConnectionFault) {
-        if case .integer = try stand.redis("HSET", agent, Self.plainName(number), command) { ledger.plain(number, answered: true) }
+        if case .integer = try stand.redis("HSET", agent, Self.plainName(number), command) {
+          ledger.plain(number, answered: true)
+        }
       } catch {
         ledger.plain(number, answered: false)
         Monotonic.pause(200)
@@ -142,7 +149,9 @@ final class Load: Sendable {
         let answer = try stand.http.get("/v1/runs?limit=100\(after)", patience: 5000)
         let now = Monotonic.milliseconds
         for run in answer.json?["items"]?.asArray ?? [] {
-          if let id = run["auuid"]?.asString, let state = run["state"]?.asString { ledger.saw(id, in: state, asked: at, answered: now) }
+          if let id = run["auuid"]?.asString, let state = run["state"]?.asString {
+            ledger.saw(id, in: state, asked: at, answered: now)
+          }
         }
         after = newest ? "" : answer.json?["next"]?.asString.map { "&after=\($0)" } ?? ""
       } catch {

@@ -37,7 +37,8 @@ struct PostedTask: Sendable {
     var dice = Dice(seed: seed, use: "task \(number)")
     self.number = number
     kind = dice.weighted([
-      (42, .short), (16, .napping), (6, .talking), (3, .long), (3, .big), (6, .failing), (2, .suicidal), (4, .limited), (4, .leaving),
+      (42, .short), (16, .napping), (6, .talking), (3, .long), (3, .big), (6, .failing), (2, .suicidal), (4, .limited),
+      (4, .leaving),
       (3, .holding), (6, .expiring), (2, .missing), (2, .stubborn),
     ])
     agent = dice.below(12) == 0 ? nil : dice.below(agents)
@@ -58,7 +59,9 @@ struct PostedTask: Sendable {
   var mark: String { ": chaos \(number);" }
 
   static func number(ofTaskname taskname: String) -> Int? {
-    guard let range = taskname.firstRange(of: ": chaos "), let end = taskname[range.upperBound...].firstIndex(of: ";") else { return nil }
+    guard let range = taskname.firstRange(of: ": chaos "), let end = taskname[range.upperBound...].firstIndex(of: ";") else {
+      return nil
+    }
     return Int(taskname[range.upperBound..<end])
   }
 

@@ -17,10 +17,14 @@ enum Report {
     say("")
     say("accepted   \(evidence.ledger.acceptedRuns) runs (\(posts.count) posts: \(unanswered) unanswered, \(refused) refused)")
     say("history    \(states.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", "))")
-    say("on disk    \(evidence.starts.values.reduce(0) { $0 + $1.count }) starts of \(evidence.starts.count) runs, \(evidence.ends.count) ends")
+    say(
+      "on disk    \(evidence.starts.values.reduce(0) { $0 + $1.count }) starts of \(evidence.starts.count) runs, \(evidence.ends.count) ends"
+    )
     say("output     \(evidence.outputsChecked) checked byte by byte, \(evidence.outputFaults.count) wrong")
     say("watched    \(evidence.ledger.seen.count) runs, \(evidence.ledger.killAsked.count) asked to be killed")
-    say("killed     \(evidence.deeds.kills) processes, \(evidence.deeds.runnerKills.count) of them runners; database restored \(evidence.deeds.restores.count) times")
+    say(
+      "killed     \(evidence.deeds.kills) processes, \(evidence.deeds.runnerKills.count) of them runners; database restored \(evidence.deeds.restores.count) times"
+    )
     say(
       "plain      \(evidence.ledger.plain.count) put by hand, \(check.plainNever) never started, \(check.plainTwice) twice"
         + (evidence.redisForgets ? " (Redis may forget here)" : ""))

@@ -81,7 +81,7 @@ struct PlanMaking {
       (14, .linkBlow), (9, .linkMode),
     ]
     if name != .restore { faults += [(2, .flush), (2, .wipe)] }
-    if name != .redis { faults += [(2, .copy), (3, .restore)] }
+    if name != .redis { faults += [(3, .copy), (6, .restore)] }
     return faults
   }
 

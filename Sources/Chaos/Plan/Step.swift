@@ -62,7 +62,9 @@ enum LinkBlow: Hashable, CustomStringConvertible {
     }
   }
 
-  static let all: [LinkBlow] = [.cut, .cutBeforeReply, .cutBeforeReply, .cutWithinRequest, .cutWithinReply, .halfCloseFromRedis, .halfCloseToRedis]
+  static let all: [LinkBlow] = [
+    .cut, .cutBeforeReply, .cutBeforeReply, .cutWithinRequest, .cutWithinReply, .halfCloseFromRedis, .halfCloseToRedis,
+  ]
 }
 
 enum Action: Hashable, CustomStringConvertible {

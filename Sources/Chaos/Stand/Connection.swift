@@ -4,6 +4,8 @@ import Glibc
 
 struct ConnectionFault: Error, CustomStringConvertible {
   let description: String
+  /// Nobody took the connection: nothing can have been done.
+  var isRefusal = false
 }
 
 final class Connection {
@@ -23,7 +25,7 @@ final class Connection {
     }
     guard code == 0 else {
       let why = systemError(errno)
-      throw ConnectionFault(description: "not connected: \(why)")
+      throw ConnectionFault(description: "not connected: \(why)", isRefusal: true)
     }
     Loopback.noDelay(socket)
   }
@@ -34,8 +36,14 @@ final class Connection {
     var sent = 0
     while sent < bytes.count {
       try ready(Int16(POLLOUT))
-      let count = bytes[sent...].withUnsafeBytes { Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)) }
-      if count > 0 { sent += count } else if errno != EAGAIN { throw ConnectionFault(description: "not sent: \(systemError(errno))") }
+      let count = bytes[sent...].withUnsafeBytes {
+        Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
+      }
+      if count > 0 {
+        sent += count
+      } else if errno != EAGAIN {
+        throw ConnectionFault(description: "not sent: \(systemError(errno))")
+      }
     }
   }
 
@@ -115,7 +123,8 @@ enum Loopback {
   }
 
   private static func bound(_ port: Int) -> (socket: Int32, port: Int)? {
-    let socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
+    let socket = Glibc.socket(
+      AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
     guard socket >= 0 else { return nil }
     var yes: Int32 = 1
     setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))

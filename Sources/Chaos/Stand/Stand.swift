@@ -112,7 +112,8 @@ final class Stand: Sendable {
     guarded.withLock { state in
       for (program, process) in state.running where !process.isRunning && !state.expected.contains(process.pid) {
         state.expected.insert(process.pid)
-        state.surprises.append("\(program) (process \(process.pid)) ended by itself: \(process.end); its log: \(log(of: program))")
+        state.surprises.append(
+          "\(program) (process \(process.pid)) ended by itself: \(process.end); its log: \(log(of: program))")
       }
     }
   }
