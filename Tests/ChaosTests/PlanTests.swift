@@ -50,6 +50,12 @@ import Testing
         #expect(!(restores && forgets), "seed \(seed)")
       }
     }
+    for seed in 0..<100 {
+      #expect(
+        Plan(.restore, seed: UInt64(seed), seconds: 60, agents: 2).steps.contains { $0.action == .restoreDatabase },
+        "seed \(seed)")
+      #expect(Plan(.redis, seed: UInt64(seed), seconds: 60, agents: 2).steps.contains { $0.action == .wipeRedis }, "seed \(seed)")
+    }
     #expect(Plan(.unclosable, seed: 3, seconds: 300, agents: 2).steps.contains { $0.action == .restoreDatabase })
   }
 }

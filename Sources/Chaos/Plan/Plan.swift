@@ -65,62 +65,77 @@ struct PlanMaking {
     // A little peace first, so that every program has something to lose.
     var now = min(3000, milliseconds / 4)
     let faults = Self.faults(for: name)
+    var wanted = wantedFaults
     while now < milliseconds {
-      add(dice.weighted(faults), at: now)
+      if let next = wanted.first, now >= next.at, add(next.fault, at: now) {
+        wanted.removeFirst()
+      } else {
+        add(dice.weighted(faults), at: now)
+      }
       now += 60 + dice.below(700) + (dice.below(6) == 0 ? dice.below(4000) : 0)
     }
     return steps.enumerated().sorted { ($0.element.at, $0.offset) < ($1.element.at, $1.offset) }.map(\.element)
+  }
+
+  /// What a plan is named for happens in each one, as soon after that time as its program is free.
+  private var wantedFaults: [(at: Int, fault: Fault)] {
+    var wanted: [(Int, Fault)] = []
+    if name != .restore { wanted += [(30, .flush), (65, .wipe)] }
+    if name != .redis { wanted += [(15, .copy), (35, .restore), (55, .copy), (80, .restore)] }
+    return wanted.sorted { $0.0 < $1.0 }.map { (milliseconds / 100 * $0.0, $0.1) }
   }
 
   private static func faults(for name: PlanName) -> [(weight: Int, value: Fault)] {
     var faults: [(weight: Int, value: Fault)] = [
       (12, .agentKilled), (8, .dashboardKilled), (5, .redisKilled), (2, .everythingKilled),
       (3, .agentTerminated), (2, .dashboardTerminated),
-      (9, .runnerKilled), (5, .agentAndRunnersKilled),
+      (12, .runnerKilled), (6, .agentAndRunnersKilled),
       (7, .agentHeld), (4, .dashboardHeld), (4, .redisHeld), (4, .runnerHeld),
       (14, .linkBlow), (9, .linkMode),
     ]
     if name != .restore { faults += [(2, .flush), (2, .wipe)] }
-    if name != .redis { faults += [(3, .copy), (6, .restore)] }
+    if name != .redis { faults += [(2, .copy), (3, .restore)] }
     return faults
   }
 
-  private mutating func add(_ fault: Fault, at now: Int) {
+  /// False where nothing came of it, because its program is busy with another fault.
+  @discardableResult
+  private mutating func add(_ fault: Fault, at now: Int) -> Bool {
     switch fault {
-    case .agentKilled: down(anyAgent(), at: now, for: [20, 300, 1000, 3000, 8000, 18_000]) { .kill($0) }
-    case .dashboardKilled: down(.dashboard, at: now, for: [0, 300, 1000, 4000, 9000]) { .kill($0) }
-    case .redisKilled: down(.redis, at: now, for: [0, 300, 1500, 5000, 12_000]) { .kill($0) }
-    case .agentTerminated: down(anyAgent(), at: now, for: [0, 500, 3000]) { .terminate($0) }
-    case .dashboardTerminated: down(.dashboard, at: now, for: [0, 500, 3000]) { .terminate($0) }
+    case .agentKilled: return down(anyAgent(), at: now, for: [20, 300, 1000, 3000, 8000, 18_000]) { .kill($0) }
+    case .dashboardKilled: return down(.dashboard, at: now, for: [0, 300, 1000, 4000, 9000]) { .kill($0) }
+    case .redisKilled: return down(.redis, at: now, for: [0, 300, 1500, 5000, 12_000]) { .kill($0) }
+    case .agentTerminated: return down(anyAgent(), at: now, for: [0, 500, 3000]) { .terminate($0) }
+    case .dashboardTerminated: return down(.dashboard, at: now, for: [0, 500, 3000]) { .terminate($0) }
     case .everythingKilled:
       for program in [.dashboard, .redis] + (0..<agents).map(Program.agent) {
         down(program, at: now, for: [0, 500, 2000, 5000]) { .kill($0) }
       }
     case .runnerKilled: steps.append(Step(at: now, action: .killRunner(agent: dice.below(agents), pick: dice.below(64))))
     case .agentAndRunnersKilled:
-      down(anyAgent(), at: now, for: [20, 300, 2000, 6000]) {
+      return down(anyAgent(), at: now, for: [20, 300, 2000, 6000]) {
         if case .agent(let index) = $0 { .killAgentAndRunners(agent: index) } else { .kill($0) }
       }
-    case .agentHeld: hold(anyAgent(), at: now, for: [15, 300, 2000, 6000, 16_500, 21_000])
-    case .dashboardHeld: hold(.dashboard, at: now, for: [15, 300, 2000, 8000, 16_500])
-    case .redisHeld: hold(.redis, at: now, for: [40, 400, 2000, 6000, 16_000])
+    case .agentHeld: return hold(anyAgent(), at: now, for: [15, 300, 2000, 6000, 16_500, 21_000])
+    case .dashboardHeld: return hold(.dashboard, at: now, for: [15, 300, 2000, 8000, 16_500])
+    case .redisHeld: return hold(.redis, at: now, for: [40, 400, 2000, 6000, 16_000])
     case .runnerHeld:
       let agent = dice.below(agents)
       steps.append(Step(at: now, action: .holdRunner(agent: agent, pick: dice.below(64))))
       steps.append(Step(at: now + dice.one(of: [50, 700, 4000]), action: .releaseRunners(agent: agent)))
     case .linkBlow: steps.append(Step(at: now, action: .blow(anyLink(), dice.one(of: LinkBlow.all))))
-    case .linkMode: changeLink(at: now)
+    case .linkMode: return changeLink(at: now)
     case .flush: steps.append(Step(at: now, action: .flushRedis))
-    case .wipe: down(.redis, at: now, for: [0, 500, 4000]) { _ in .wipeRedis }
-    case .copy: if down(.dashboard, at: now, for: [0, 1000], { _ in .copyDatabase }) { copied = true }
+    case .wipe: return down(.redis, at: now, for: [0, 500, 4000]) { _ in .wipeRedis }
+    case .copy:
+      guard down(.dashboard, at: now, for: [0, 1000], { _ in .copyDatabase }) else { return false }
+      copied = true
     case .restore:
       // Nothing to go back to yet: then this is the copy.
-      if copied {
-        down(.dashboard, at: now, for: [0, 1000]) { _ in .restoreDatabase }
-      } else if down(.dashboard, at: now, for: [0, 1000], { _ in .copyDatabase }) {
-        copied = true
-      }
+      guard copied else { return add(.copy, at: now) }
+      return down(.dashboard, at: now, for: [0, 1000]) { _ in .restoreDatabase }
     }
+    return true
   }
 
   private mutating func anyAgent() -> Program { .agent(dice.below(agents)) }
@@ -131,22 +146,23 @@ struct PlanMaking {
     let time = now + dice.one(of: times)
     let faults = program == .dashboard && dice.below(2) == 0 ? dice.one(of: [2, 10, 40]) : 0
     guard busy[program, default: 0] <= now else { return false }
-    // Some time at work before it is its turn again.
-    busy[program] = time + 1500 + dice.below(3000)
+    // Usually some time at work before it is its turn again; sometimes none, so that its start is hit as well.
+    busy[program] = time + dice.one(of: [50, 400, 1500, 2500, 4000])
     steps.append(Step(at: now, action: action(program)))
     steps.append(Step(at: time, action: .start(program, faults: faults)))
     return true
   }
 
-  private mutating func hold(_ program: Program, at now: Int, for times: [Int]) {
+  private mutating func hold(_ program: Program, at now: Int, for times: [Int]) -> Bool {
     let time = now + dice.one(of: times)
-    guard busy[program, default: 0] <= now else { return }
+    guard busy[program, default: 0] <= now else { return false }
     busy[program] = time + 300
     steps.append(Step(at: now, action: .hold(program)))
     steps.append(Step(at: time, action: .release(program)))
+    return true
   }
 
-  private mutating func changeLink(at now: Int) {
+  private mutating func changeLink(at now: Int) -> Bool {
     let program = anyLink()
     let time: Int
     let mode: LinkMode
@@ -155,9 +171,10 @@ struct PlanMaking {
     case 1: (mode, time) = (.refuse, dice.one(of: [300, 2000, 9000]))
     default: (mode, time) = (.delay(milliseconds: dice.one(of: [5, 50, 200, 900])), dice.one(of: [1000, 4000, 10_000]))
     }
-    guard linkBusy[program, default: 0] <= now else { return }
+    guard linkBusy[program, default: 0] <= now else { return false }
     linkBusy[program] = now + time + 500
     steps.append(Step(at: now, action: .link(program, mode)))
     steps.append(Step(at: now + time, action: .link(program, .pass)))
+    return true
   }
 }
