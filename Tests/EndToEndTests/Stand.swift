@@ -110,6 +110,22 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
     return try await curl(["-X", "POST", "-d", text, "http://127.0.0.1:\(port)\(path)"])
   }
 
+  func delete(_ path: String) async throws -> Answer { try await curl(["-X", "DELETE", "http://127.0.0.1:\(port)\(path)"]) }
+
+  /// Asks for a run's end and returns the answer.
+  func kill(_ auuid: String, _ body: [String: Any] = [:]) async throws -> Answer {
+    try await post("/v1/runs/\(auuid)/kill", body)
+  }
+
+  /// The run once it is in that state.
+  @discardableResult
+  func run(_ auuid: String, is state: String, within seconds: Double = 30) async throws -> [String: Any] {
+    try await eventually("\(auuid) is \(state)", within: seconds) {
+      let run = try await self.get("/v1/runs/\(auuid)").json
+      return run["state"] as? String == state ? run : nil
+    }
+  }
+
   /// Posts to an agent and returns the run's `auuid`.
   func task(_ uuid: String, _ taskname: String, _ more: [String: Any] = [:]) async throws -> String {
     let answer = try await post("/v1/producer/\(uuid)/task", ["taskname": taskname].merging(more) { $1 })

@@ -13,6 +13,7 @@ struct API: Sendable {
   private let logs: LogRoutes
   private let overview: Overview
   private let events: EventRoute
+  private let stops: StopRoutes
 
   init(_ services: APIServices) {
     self.services = services
@@ -20,6 +21,7 @@ struct API: Sendable {
     history = HistoryRoutes(services: services, counts: TaskCounts())
     logs = LogRoutes(services: services)
     overview = Overview(services)
+    stops = StopRoutes(services: services)
     events = EventRoute(services: services, overview: overview)
   }
 
@@ -34,9 +36,12 @@ struct API: Sendable {
       Route(.get, "/v1/runs", .waiting { request, _ in try await history.runs(request) }),
       Route(.get, "/v1/runs/:auuid", .waiting { try await history.run($1["auuid"], $0) }),
       Route(.get, "/v1/runs/:auuid/log", .waiting { try await logs.ofRun($1["auuid"], $0) }),
+      Route(.post, "/v1/runs/:auuid/kill", .waiting { try await stops.run($1["auuid"], $0) }),
+      Route(.post, "/v1/tasks/:task/kill", .waiting { try await stops.task($1["task"], $0) }),
       // The fleet.
       Route(.get, "/v1/agents", .waiting { request, _ in try await history.agents(request) }),
       Route(.get, "/v1/agents/:uuid", .waiting { try await history.agent($1["uuid"], $0) }),
+      Route(.delete, "/v1/agents/:uuid", .waiting { try await stops.agent($1["uuid"], $0) }),
       Route(.get, "/v1/projects", .waiting { request, _ in try await history.projects(request) }),
       // The dashboard itself.
       Route(.get, "/v1/overview", .waiting { request, _ in try await overview.answer(request) }),
@@ -87,6 +92,12 @@ struct API: Sendable {
         body.field("store", parts.store)
         body.field("redis", parts.redis)
         body.list("warnings", parts.warnings) { $0.element($1) }
+        body.object("reports") { body in
+          body.field("refused", parts.reports.refused)
+          body.field("ofRemovedAgents", parts.reports.ofRemovedAgents)
+          body.field("found", parts.reports.found)
+          body.field("dropped", parts.reports.dropped)
+        }
       }, status: parts.canAccept ? .ok : .serviceUnavailable)
   }
 

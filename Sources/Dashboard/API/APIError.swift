@@ -90,6 +90,23 @@ extension APIError {
       .redisAway, "\"\(shown(name))\" is not known here, and Redis, which might know it, does not answer",
       hint: "try again; targets that were seen before are accepted without Redis")
   }
+  static func redisAway(removing agent: String) -> APIError {
+    APIError(
+      .redisAway, "\"\(shown(agent))\" was not removed: Redis, where its journal has to be fenced first, did not do it",
+      hint: "nothing is changed here; try again when Redis is back")
+  }
+  static func alreadyEnded(_ run: RunRecord) -> APIError {
+    APIError(
+      .alreadyEnded, "\(run.id) has ended already: \(run.ending)",
+      hint: "a verdict is final; GET /v1/runs/\(run.id) says all of it")
+  }
+  static func alreadyEnded(_ stop: TaskStop) -> APIError {
+    let counts = RunState.allCases.compactMap { state in stop.counts[state].map { "\($0) \(state.rawValue)" } }
+    let when = stop.lastFinishedAt.map { ", the last one at \(WallTime(milliseconds: $0))" } ?? ""
+    return APIError(
+      .alreadyEnded, "all runs of \(stop.task.auuid) have ended already: \(counts.joined(separator: ", "))\(when)",
+      hint: "verdicts are final; GET /v1/tasks/\(stop.task.id) says all of them")
+  }
   static func notAMember(_ uuid: String, of project: String) -> APIError {
     APIError(
       .notAMember, "\"\(shown(uuid))\" is not a member of \"\(project)\"",
@@ -137,6 +154,17 @@ extension APIError {
 
   /// A name that somebody sent, short enough for a sentence.
   private static func shown(_ name: String) -> String { name.count > 128 ? name.prefix(128) + "…" : name }
+}
+
+extension RunRecord {
+  /// How and when it ended, for a sentence.
+  fileprivate var ending: String {
+    var parts = [state.rawValue]
+    if let exitCode { parts.append("exit code \(exitCode)") }
+    if let signal { parts.append("signal \(signal)") }
+    if let reason { parts.append(reason) }
+    return parts.joined(separator: ", ") + (finishedAt.map { ", at \(WallTime(milliseconds: $0))" } ?? "")
+  }
 }
 
 // MARK: From other errors

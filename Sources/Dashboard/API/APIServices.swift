@@ -43,6 +43,7 @@ struct HealthParts: Sendable, Equatable {
   var redis: String
   var warnings: [String]
   var canAccept: Bool
+  var reports = ReportTally.Counts()
 }
 
 struct APIServices: Sendable {
@@ -67,6 +68,10 @@ struct APIServices: Sendable {
   var admit: @Sendable (inout FreshTask, Database) throws -> Void
   /// Called after the commit, before the answer; must not block.
   var accepted: @Sendable (FreshTask) -> Void
+  /// Called after the commit that asks for the end of these runs; must not block.
+  var stopped: @Sendable ([RunID]) -> Void = { _ in }
+  /// Removes an agent for the operator at an address; nil where there is none; throws `RedisError`.
+  var remove: @Sendable (String, _ who: String) async throws -> RemovedAgents.Removal? = { _, _ in nil }
   var standing: @Sendable () -> APIStanding
   var health: @Sendable () -> HealthParts
   /// Output may come after the verdict: `?wait` and `?follow` wait for it so long.

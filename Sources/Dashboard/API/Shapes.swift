@@ -37,6 +37,17 @@ extension RunRecord {
   }
 }
 
+extension JSONBody {
+  /// State → number of runs, of those states that there are.
+  mutating func counts(_ counts: [RunState: Int]) {
+    object("counts") { body in
+      for state in RunState.allCases {
+        if let count = counts[state] { body.field(state.rawValue, count) }
+      }
+    }
+  }
+}
+
 extension TaskRecord {
   func write(to body: inout JSONBody, counts: [RunState: Int], runs: [RunRecord]) {
     body.field("task", id.description)
@@ -46,11 +57,7 @@ extension TaskRecord {
     body.field("target", target)
     body.time("createdAt", createdAt)
     body.field("origin", origin)
-    body.object("counts") { body in
-      for state in RunState.allCases {
-        if let count = counts[state] { body.field(state.rawValue, count) }
-      }
-    }
+    body.counts(counts)
     body.list("runs", runs) { body, run in body.object { run.write(to: &$0) } }
   }
 }

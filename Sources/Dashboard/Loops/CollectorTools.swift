@@ -13,6 +13,9 @@ struct CollectorTools: Sendable {
   let waker: AttemptWaker
   let clock: DeadlineClock
   let health: HealthBoard
+  let tally: ReportTally
+  let damage: DamageBook
+  let removed: RemovedAgents
   let publish: @Sendable (AgentID, [(task: ULID, state: RunState)], _ grown: [(task: ULID, upTo: Int64)]) -> Void
   let logger: Logger
 
@@ -63,7 +66,16 @@ struct CollectorTools: Sendable {
     var acknowledgements: [AgentID: Acknowledgement] = [:]
     var ring: Set<AgentID> = []
     let now = WallTime.now().milliseconds
+    tally.add(outcomes)
+    damage.found(outcomes.flatMap(\.damaged))
     for outcome in outcomes {
+      if outcome.refusedAsRemoved > 0 {
+        logger.notice(
+          "reports of a removed agent were refused",
+          metadata: [
+            "agent": "\(outcome.agent)", "journal": "\(outcome.address.journal)", "count": "\(outcome.refusedAsRemoved)",
+          ])
+      }
       if let acknowledgement = outcome.acknowledgement { acknowledgements[outcome.agent] = acknowledgement }
       guard outcome.applied else { continue }
       // A run that waits for its next attempt is not out.
@@ -91,7 +103,12 @@ struct CollectorTools: Sendable {
         guard let wait = move.wait else { continue }
         waker.wait(outcome.agent, AttemptID(task: move.task, attempt: move.attempt), wait)
       }
-      if outcome.saidBye && outcome.hello == nil { fleet.left(outcome.agent) } else { fleet.spoke(outcome.agent, at: now) }
+      if outcome.saidBye && outcome.hello == nil {
+        fleet.left(outcome.agent)
+      } else if fleet.spoke(outcome.agent, at: now) {
+        // It was away: what was out on it may be unknown here.
+        desks.withDesk(outcome.agent) { $0.toAsk = nil }
+      }
       if outcome.hello != nil || ended > 0 || !outcome.denied.isEmpty { ring.insert(outcome.agent) }
       if outcome.refused > 0 {
         logger.notice(

@@ -58,6 +58,9 @@ final class Desks: Sendable {
     guarded.withLock { $0.filter { predicate($0.value) }.map(\.key) }
   }
 
+  /// It was removed: another that comes under its name begins anew.
+  func forget(_ agent: AgentID) { guarded.withLock { $0[agent] = nil } }
+
   /// A new fence: everything is compared and asked again.
   func forget() {
     guarded.withLock { desks in

@@ -1,5 +1,6 @@
 // Who is there, in memory: fed by `PresenceWatcher` (heartbeats) and the collectors (hello, bye), read by the API and the sender.
-// Absence is judged by our own monotonic clock: unbroken contact with Redis for `BusLimits.absence` without a changed heartbeat.
+// Absence is judged by our own monotonic clock: unbroken contact with Redis for `BusLimits.absence` without a changed heartbeat. Contact is
+// unbroken while the looks at Redis follow each other within `breath`: one that stalled with everybody's heartbeats proves nobody's absence.
 import Shared
 import Synchronization
 
@@ -9,12 +10,25 @@ final class Fleet: Sendable {
     /// What `muster:agents` said last.
     var score: Double = -1
     var changedAt: SuspendingClock.Instant
+    /// Judged so: nothing was heard of it for `BusLimits.absence`.
+    var isAbsent = false
+    /// Absent, and its runs were looked at since.
+    var isSettled = false
+
+    mutating func isThere() {
+      presence.online = true
+      isAbsent = false
+      isSettled = false
+    }
   }
   private struct Guarded {
     var members: [AgentID: Member] = [:]
     var contactSince: SuspendingClock.Instant?
+    var contactAt: SuspendingClock.Instant?
     var redisLostAt: SuspendingClock.Instant?
   }
+  /// The longest pause between two looks that leaves contact unbroken.
+  static let breath: Duration = .seconds(5)
   private let guarded = Mutex(Guarded())
 
   func presence(of agent: AgentID) -> Presence { guarded.withLock { $0.members[agent]?.presence ?? Presence() } }
@@ -35,9 +49,32 @@ final class Fleet: Sendable {
   /// Contact with Redis began (again) or was lost: silence counts from here.
   func contact(_ there: Bool, now: SuspendingClock.Instant = .now) {
     guarded.withLock {
-      if !there { $0.contactSince = nil } else if $0.contactSince == nil { $0.contactSince = now }
+      let isUnbroken = $0.contactAt.map { $0.duration(to: now) <= Self.breath } ?? false
+      $0.contactAt = there ? now : nil
+      if !there { $0.contactSince = nil } else if $0.contactSince == nil || !isUnbroken { $0.contactSince = now }
     }
   }
+
+  /// Agents that may have runs out, whether or not Redis knows of them: their silence counts from the first contact.
+  func expect(_ agents: some Collection<AgentID>, now: SuspendingClock.Instant = .now) {
+    guarded.withLock { for agent in agents where $0.members[agent] == nil { $0.members[agent] = Member(changedAt: now) } }
+  }
+
+  /// Agents that were judged absent, and whose runs nobody has looked at since; to be told by `settle` once that is done.
+  func lapsed() -> [AgentID] { guarded.withLock { $0.members.filter { $0.value.isAbsent && !$0.value.isSettled }.map(\.key) } }
+
+  /// The runs of an absent agent were looked at: nothing about them changes until it speaks.
+  func settle(_ agent: AgentID) {
+    guarded.withLock { if $0.members[agent]?.isAbsent == true { $0.members[agent]?.isSettled = true } }
+  }
+  /// Something may have been marked as sent to it since.
+  func unsettle(_ agent: AgentID) { guarded.withLock { $0.members[agent]?.isSettled = false } }
+
+  /// It was removed.
+  func forget(_ agent: AgentID) { guarded.withLock { $0.members[agent] = nil } }
+
+  /// When Redis was lost last.
+  var redisLostAt: SuspendingClock.Instant? { guarded.withLock { $0.redisLostAt } }
 
   /// The agent spoke in a stream: it is there, whatever the heartbeats say so far. Returns true when it was not online before.
   @discardableResult
@@ -45,7 +82,7 @@ final class Fleet: Sendable {
     guarded.withLock {
       var member = $0.members[agent] ?? Member(changedAt: now)
       let came = !member.presence.online
-      member.presence.online = true
+      member.isThere()
       member.presence.lastSeenAt = max(member.presence.lastSeenAt ?? 0, wall)
       member.changedAt = now
       $0.members[agent] = member
@@ -88,22 +125,23 @@ final class Fleet: Sendable {
       if let lease {
         if member.presence.beat != lease.beat { member.changedAt = now }
         member.presence.beat = lease.beat
-        member.presence.online = true
+        member.isThere()
       }
       $0.members[agent] = member
     }
   }
 
-  /// Agents that have become absent by now.
+  /// Judges who is absent by now; to be asked right after a look at Redis. Returns those that were online until now.
   func judgeAbsence(now: SuspendingClock.Instant = .now) -> [AgentID] {
     guarded.withLock {
       guard let since = $0.contactSince, since.duration(to: now) >= BusLimits.absence else { return [] }
       var gone: [AgentID] = []
       for (agent, member) in $0.members
-      where member.presence.online && max(member.changedAt, since).duration(to: now) >= BusLimits.absence {
-        gone.append(agent)
+      where !member.isAbsent && max(member.changedAt, since).duration(to: now) >= BusLimits.absence {
+        if member.presence.online { gone.append(agent) }
+        $0.members[agent]?.isAbsent = true
+        $0.members[agent]?.presence.online = false
       }
-      for agent in gone { $0.members[agent]?.presence.online = false }
       return gone
     }
   }

@@ -4,7 +4,7 @@ import Shared
 import Synchronization
 
 final class HealthBoard: Sendable {
-  enum Line: String, CaseIterable, Sendable { case store, redis, standby, eviction, persistence, collector, embedded }
+  enum Line: String, CaseIterable, Sendable { case store, redis, standby, eviction, persistence, collector, damage, embedded }
 
   private let lines = Mutex<[Line: String]>([:])
 

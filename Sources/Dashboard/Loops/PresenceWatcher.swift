@@ -14,6 +14,7 @@ struct PresenceWatcher: Service {
   let standing: Standing
   let sender: Sender
   let clock: DeadlineClock
+  let removed: RemovedAgents
   let logger: Logger
 
   func run() async throws {
@@ -49,6 +50,7 @@ struct PresenceWatcher: Service {
     }
     let changed = fleet.seen(scores)
     var came: [AgentID] = []
+    var strangers: [RedisCommand] = []
     for start in stride(from: 0, to: changed.count, by: 1000) {
       let part = changed[start..<min(start + 1000, changed.count)]
       let leases = try await link.commands.pipeline(part.map { RedisCommand("GET", Keys.lease($0)) })
@@ -57,11 +59,15 @@ struct PresenceWatcher: Service {
         let wasOnline = fleet.isOnline(agent)
         fleet.lease(agent, lease)
         if lease != nil && !wasOnline { came.append(agent) }
-        if let lease, let fence = standing.fence { try await greetStranger(agent, lease, fence) }
+        if let lease, let fence = standing.fence, let greeting = try greeting(agent, lease, fence) { strangers.append(greeting) }
       }
     }
     for agent in fleet.judgeAbsence() { logger.info("agent is offline", metadata: ["agent": "\(agent)"]) }
+    // What was out on them may have moved on, or may be unknown: they are asked about all of it.
+    for agent in came { desks.withDesk(agent) { $0.toAsk = nil } }
     if !came.isEmpty { sender.ring(came) }
+    if let fence = standing.fence { try await removed.standAgain(fence) }
+    for part in strangers.chunks(of: 500) { _ = try await link.commands.pipeline(part) }
     return scores.count
   }
 
@@ -81,9 +87,9 @@ struct PresenceWatcher: Service {
   }
 
   /// An agent that holds a lease but whose words this store has never heard (a new store on an old Redis) says everything again when asked.
-  private func greetStranger(_ agent: AgentID, _ lease: Lease, _ fence: Fence) async throws {
-    guard desks.desk(agent).address?.incarnation != lease.address.incarnation, lease.beat.count % 2 == 1 else { return }
+  private func greeting(_ agent: AgentID, _ lease: Lease, _ fence: Fence) throws -> RedisCommand? {
+    guard desks.desk(agent).address?.incarnation != lease.address.incarnation, lease.beat.count % 2 == 1 else { return nil }
     let message = ControlMessage(.refresh, to: lease.address)
-    _ = try await link.commands.send(try DashboardBus.control(agent, fence: fence, number: .zero, message))
+    return try DashboardBus.control(agent, fence: fence, number: .zero, message)
   }
 }

@@ -1,7 +1,5 @@
-// Looks once a second for runs that want attention and does what `RunFlow.due` says: compare, tombstone, end alone, ask to cancel, ask to
-// close, ask what became of it. Control messages are hints: each is repeated until its effect is reported.
-// What if: Redis is away: nothing is final, runs read `stopRequestedAt` and wait; killed between tombstone and end: the next process finds the
-// run still open, writes the tombstone again and ends it.
+// Looks once a second for runs that want attention (to be ended, silent, or to be put to their agent) and hands them to the `Attendant`.
+// What if: a row cannot be read: it is told once (`DamageBook`) and left out, the rest goes on.
 import GRDB
 import Logging
 import Redis
@@ -14,9 +12,7 @@ struct Reconciler: Service {
 
   /// Runs read at once.
   private static let limit = 5000
-  /// A question or a request is repeated after so long without an effect.
-  private static let patience: Duration = .seconds(3)
-  private static let idsInMessage = 200
+  private var attendant: Attendant { Attendant(flow: flow) }
 
   func run() async throws {
     await cancelWhenGracefulShutdown {
@@ -29,7 +25,7 @@ struct Reconciler: Service {
     }
   }
 
-  private typealias Page = @Sendable (Database, OpenRun?, Int) throws -> [OpenRun]
+  private typealias Page = @Sendable (Database, OpenPage.Cursor?, Int) throws -> OpenPage
 
   func look(_ fence: Fence) async throws {
     let now = WallTime.now().milliseconds
@@ -38,97 +34,19 @@ struct Reconciler: Service {
     try await readWhatToAsk()
     // All of them, page after page: runs of hosts that are away for long must not stand before everybody else's.
     for page: Page in [FlowEnds.toEnd, FlowEnds.unreported] {
-      var last: OpenRun?
+      var next: OpenPage.Cursor?
       repeat {
-        let after = last
+        let after = next
         let open = try await flow.store.read { try page($0, after, Self.limit) }
-        try await carryOut(duties(of: open), fence)
-        last = open.count == Self.limit ? open.last : nil
-      } while last != nil
+        flow.damage.found(open.damaged)
+        _ = try await attendant.attend(open.runs, fence)
+        next = open.next
+      } while next != nil
     }
     try await askAgain(fence)
   }
 
-  // MARK: What is due
-
-  private struct Duties {
-    var compare: Set<AgentID> = []
-    var tombstone: [AgentID: [AttemptID]] = [:]
-    var endAlone: [OpenRun] = []
-    var send: Set<AgentID> = []
-    var asks: [Ask: [AttemptID]] = [:]
-  }
-  private struct Ask: Hashable {
-    var agent: AgentID
-    var kind: ControlMessage.Kind
-    var cause: EndCause?
-  }
-
-  private func duties(of open: [OpenRun]) -> Duties {
-    var duties = Duties()
-    let now = SuspendingClock.now
-    for var run in open {
-      let lives = flow.fleet.isOnline(run.agent)
-      let due: RunDuty? = flow.desks.withDesk(run.agent) { desk in
-        let marked = desk.marked.contains { $0.task == run.task }
-        run.knowledge.markedHere = marked
-        run.knowledge.denied = desk.denied.contains(run.task)
-        run.knowledge.tombstoned = desk.tombstoned.contains(run.task)
-        let asked = desk.asked[run.task]
-        // A run that this process neither sent nor asked about is silent from the start: its predecessor may have sent it.
-        let silent = asked.map { $0.duration(to: now) >= BusLimits.silence } ?? true
-        let circumstances = RunCircumstances(
-          agentLives: lives && desk.address != nil, compared: desk.compared, silent: silent && !marked, room: false)
-        guard let due = run.knowledge.due(circumstances) else { return nil }
-        switch due {
-        case .askToCancel, .askToClose:
-          if let asked, asked.duration(to: now) < Self.patience { return nil }
-          desk.asked[run.task] = now
-        case .reconcile: desk.asked[run.task] = now
-        default: break
-        }
-        return due
-      }
-      let id = AttemptID(task: run.task, attempt: run.attempt)
-      switch due {
-      case .compare: duties.compare.insert(run.agent)
-      case .tombstone: duties.tombstone[run.agent, default: []].append(id)
-      case .endAlone: duties.endAlone.append(run)
-      case .askToCancel(let cause): duties.asks[Ask(agent: run.agent, kind: .cancel, cause: cause), default: []].append(id)
-      case .askToClose: duties.asks[Ask(agent: run.agent, kind: .close), default: []].append(id)
-      case .reconcile: duties.asks[Ask(agent: run.agent, kind: .reconcile), default: []].append(id)
-      case .send: duties.send.insert(run.agent)
-      case .mark, nil: break
-      }
-    }
-    return duties
-  }
-
-  private func carryOut(_ duties: Duties, _ fence: Fence) async throws {
-    if !duties.compare.isEmpty { try await flow.sender.compare(duties.compare, fence) }
-    try await flow.entomb(duties.tombstone, fence)
-    // What got its tombstone just now ends in this turn already.
-    let entombed = duties.tombstone.flatMap { agent, ids in
-      ids.map { OpenRun(agent: agent, task: $0.task, attempt: $0.attempt, knowledge: RunKnowledge(state: .queued)) }
-    }
-    let ending = duties.endAlone + entombed
-    if !ending.isEmpty {
-      let now = WallTime.now().milliseconds
-      let ended = try await flow.store.write { db in try ending.map { ($0, try FlowEnds.endAlone(db, $0, now: now)) } }
-      for (run, state) in ended {
-        guard let state else { continue }
-        flow.desks.withDesk(run.agent) { desk in
-          desk.tombstoned.remove(run.task)
-          desk.asked[run.task] = nil
-        }
-        flow.publish(run.agent, [(run.task, state)], [])
-      }
-    }
-    for (ask, ids) in duties.asks { try await say(ask.kind, ask.cause, ids, to: ask.agent, fence) }
-    if !duties.send.isEmpty { flow.sender.ring(duties.send) }
-  }
-
-  // MARK: Questions after a new incarnation, process or fence
+  // MARK: Questions after a new incarnation, process or fence, or when an agent was silent
 
   private func readWhatToAsk() async throws {
     let agents = flow.desks.agents { $0.toAsk == nil && $0.address != nil && $0.compared }
@@ -146,40 +64,35 @@ struct Reconciler: Service {
   }
 
   private func askAgain(_ fence: Fence) async throws {
-    let now = SuspendingClock.now
-    for agent in flow.desks.agents(where: { !($0.toAsk ?? []).isEmpty }) where flow.fleet.isOnline(agent) {
-      let tasks: [ULID] = flow.desks.withDesk(agent) { desk in
-        let due = (desk.toAsk ?? []).filter { task in
-          !desk.marked.contains { $0.task == task } && (desk.asked[task].map { $0.duration(to: now) >= Self.patience } ?? true)
+    let agents = flow.desks.agents { !($0.toAsk ?? []).isEmpty }.filter { flow.fleet.isOnline($0) }
+    for part in agents.chunks(of: 500) {
+      let now = SuspendingClock.now
+      let due = part.flatMap { agent in
+        flow.desks.withDesk(agent) { desk in
+          let due = (desk.toAsk ?? []).filter { task in
+            !desk.marked.contains { $0.task == task }
+              && (desk.asked[task].map { $0.duration(to: now) >= Attendant.patience } ?? true)
+          }
+          for task in due { desk.asked[task] = now }
+          return due.map { RunID(agent: agent, task: $0) }
         }
-        for task in due { desk.asked[task] = now }
-        return Array(due)
       }
-      guard !tasks.isEmpty else { continue }
-      let known = try await flow.store.read { db in
-        try tasks.map { task in (task, try RunRow.fetch(db, task: task, agent: agent)) }
-          .compactMap { task, row in row.flatMap { $0.knowledge.isOpen ? AttemptID(task: task, attempt: $0.attempt) : nil } }
+      guard !due.isEmpty else { continue }
+      let open = try await flow.store.read { try FlowEnds.open($0, due) }
+      flow.damage.found(open.damaged)
+      var asks: [Attendant.Ask: [AttemptID]] = [:]
+      for run in open.runs {
+        asks[Attendant.Ask(agent: run.agent, kind: .reconcile), default: []].append(
+          AttemptID(task: run.task, attempt: run.attempt))
       }
-      let stillOpen = Set(known.map(\.task))
-      flow.desks.withDesk(agent) { $0.toAsk?.subtract(tasks.filter { !stillOpen.contains($0) }) }
-      try await say(.reconcile, nil, known, to: agent, fence)
-    }
-  }
-
-  private func say(_ kind: ControlMessage.Kind, _ cause: EndCause?, _ ids: [AttemptID], to agent: AgentID, _ fence: Fence)
-    async throws
-  {
-    guard let address = flow.desks.desk(agent).address, !ids.isEmpty else { return }
-    // Rule `asks`: a message about a run raises the number in Redis too.
-    let number = try await flow.store.read { try AgentRow.number($0, agent) }
-    let commands = try ids.chunks(of: Self.idsInMessage).map { part in
-      try DashboardBus.control(
-        agent, fence: fence, number: number, ControlMessage(kind, to: address, attempts: part, cause: cause))
-    }
-    for reply in try await flow.link.commands.pipeline(commands) {
-      guard let error = reply.error else { continue }
-      flow.sender.fenced(error)
-      throw error
+      let stillOpen = Set(open.runs.map { RunID(agent: $0.agent, task: $0.task) })
+      for run in due where !stillOpen.contains(run) {
+        flow.desks.withDesk(run.agent) { desk in
+          desk.toAsk?.remove(run.task)
+          desk.asked[run.task] = nil
+        }
+      }
+      try await attendant.say(asks, fence)
     }
   }
 }

@@ -15,6 +15,8 @@ struct ReportCollector: Sendable {
   }
 
   private func commit(_ batches: [ReportBatch], _ fence: Fence) async throws {
+    // Rule `fenced`: after a loss of Redis its fences stand again before any report is taken.
+    try await flow.removed.standAgain(fence)
     // Rule `hears`: the send numbers are compared before the first report is judged.
     let strangers = Set(batches.map(\.agent)).filter { !flow.desks.desk($0).compared }
     if !strangers.isEmpty { try await flow.sender.compare(strangers, fence) }

@@ -16,6 +16,7 @@ final class Sender: Service {
   let fleet: Fleet
   let desks: Desks
   let standing: Standing
+  let damage: DamageBook
   let logger: Logger
   /// Told of every committed change that others may wait for.
   let publish: @Sendable (AgentID, [(task: ULID, state: RunState)]) -> Void
@@ -32,7 +33,7 @@ final class Sender: Service {
   private static let pipelineBytes = 1 << 20
 
   init(
-    store: Store, link: RedisLink, fleet: Fleet, desks: Desks, standing: Standing, logger: Logger,
+    store: Store, link: RedisLink, fleet: Fleet, desks: Desks, standing: Standing, damage: DamageBook, logger: Logger,
     publish: @escaping @Sendable (AgentID, [(task: ULID, state: RunState)]) -> Void
   ) {
     self.store = store
@@ -40,6 +41,7 @@ final class Sender: Service {
     self.fleet = fleet
     self.desks = desks
     self.standing = standing
+    self.damage = damage
     self.logger = logger
     self.publish = publish
     (bell, bellCord) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
@@ -150,6 +152,7 @@ final class Sender: Service {
           desk.outstanding = outstanding
           desk.toAsk = nil
         }
+        if restored { fleet.unsettle(agent) }
       }
     }
   }
@@ -171,19 +174,23 @@ final class Sender: Service {
       let now = WallTime.now().milliseconds
       do {
         let results = try await store.write { db in
-          try zip(part, rooms).map { agent, window -> (AgentID, [MarkedRun], Bool, Int) in
+          try zip(part, rooms).map { agent, window -> (AgentID, Marking, Int) in
             let outstanding = try FlowMarks.outstanding(db, agent)
-            let (marked, more) = try FlowMarks.mark(db, agent, limit: window - outstanding, now: now)
-            return (agent, marked, more, outstanding + marked.count)
+            let marking = try FlowMarks.mark(db, agent, limit: window - outstanding, now: now)
+            return (agent, marking, outstanding + marking.marked.count)
           }
         }
-        for (agent, marked, more, outstanding) in results {
+        for (agent, marking, outstanding) in results {
+          let marked = marking.marked
+          damage.found(marking.damaged)
           desks.withDesk(agent) { desk in
             desk.marked += marked
             desk.outstanding = outstanding
-            if more { desk.backlog = true }
+            if marking.more { desk.backlog = true }
           }
           if !marked.isEmpty { publish(agent, marked.map { ($0.task, .sent) }) }
+          // It may have been judged absent between our look and the commit.
+          if !marked.isEmpty { fleet.unsettle(agent) }
         }
       } catch {
         for agent in part { desks.withDesk(agent) { $0.backlog = true } }
@@ -198,11 +205,12 @@ final class Sender: Service {
     for agent in agents {
       let denied = desks.desk(agent).denied
       if !denied.isEmpty {
-        let again = try await store.read { try FlowMarks.load($0, agent, tasks: denied) }
+        let loaded = try await store.read { try FlowMarks.load($0, agent, tasks: denied) }
+        damage.found(loaded.damaged)
         desks.withDesk(agent) { desk in
           desk.denied.subtract(denied)
           let waiting = Set(desk.marked.map(\.task))
-          desk.marked += again.filter { !waiting.contains($0.task) }
+          desk.marked += loaded.marked.filter { !waiting.contains($0.task) }
         }
       }
       let (runs, address) = desks.withDesk(agent) { desk in

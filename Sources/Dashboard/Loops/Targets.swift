@@ -63,6 +63,9 @@ final class Targets: Sendable {
     }
   }
 
+  /// It was removed.
+  func forget(_ agent: AgentID) { _ = known.withLock { $0.remove(agent) } }
+
   private func remember(_ agent: AgentID) -> AgentID {
     _ = known.withLock { $0.insert(agent) }
     return agent

@@ -32,25 +32,37 @@ struct Composition: Sendable {
     let standing = Standing()
     let watch = RunWatch()
     let drain = Drain()
-    let known = try await store.read { try FlowDesks.load($0) }
+    let damage = DamageBook(health: health, logger: logger)
+    let known = try await store.read { try FlowDesks.load($0, damaged: damage.found) }
     for (agent, desk) in known { desks.withDesk(agent) { $0 = desk } }
+    fleet.expect(known.map(\.0))
 
-    let sender = Sender(store: store, link: link, fleet: fleet, desks: desks, standing: standing, logger: logger) {
+    let sender = Sender(store: store, link: link, fleet: fleet, desks: desks, standing: standing, damage: damage, logger: logger)
+    {
       agent, changed in
       watch.publish(changed.map { RunNews(RunID(agent: agent, task: $0.task), .state($0.state)) })
     }
     let clock = DeadlineClock(continuing: try await store.read { try StoreIdentity.clock($0) }, boot: DeadlineClock.currentBoot())
     let waker = AttemptWaker(store: store, desks: desks, sender: sender, clock: clock, logger: logger)
+    let targets = Targets(store: store, link: link, fleet: fleet, standing: standing)
+    let removed = RemovedAgents(
+      fenced: try await store.read { try FlowRemoval.fenced($0) }, store: store, link: link, fleet: fleet, desks: desks,
+      standing: standing, sender: sender, logger: logger
+    ) { agent, runs in
+      targets.forget(agent)
+      watch.publish(runs.map { RunNews(RunID(agent: agent, task: $0), .state(.lost)) })
+    }
+    let tally = ReportTally()
     let flow = CollectorTools(
       store: store, link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, waker: waker, clock: clock,
-      health: health,
+      health: health, tally: tally, damage: damage, removed: removed,
       publish: { agent, changed, grown in
         // Output first: whoever waits for the verdict finds all that came with it.
         watch.publish(
           grown.map { RunNews(RunID(agent: agent, task: $0.task), .output(upTo: $0.upTo)) }
             + changed.map { RunNews(RunID(agent: agent, task: $0.task), .state($0.state)) })
       }, logger: logger)
-    let targets = Targets(store: store, link: link, fleet: fleet, standing: standing)
+    let stopper = Stopper(flow: flow)
     let newest = try await store.read { try FreshTask.newest(in: $0) }
     let api = APIServices(
       store: store, watch: watch, ids: ULIDGenerator(floor: newest ?? .min), clock: clock, version: MusterVersion.text,
@@ -73,6 +85,7 @@ struct Composition: Sendable {
         }
         sender.ring(task.runs.map(\.id.agent))
       },
+      stopped: { stopper.ring($0) }, remove: { try await removed.remove($0, by: $1) },
       standing: {
         if drain.isDraining { return .draining }
         if case .standby(let reason) = standing.state { return .standby(reason) }
@@ -81,7 +94,7 @@ struct Composition: Sendable {
       health: {
         HealthParts(
           store: health.reason(.store) ?? "healthy", redis: health.reason(.redis) ?? "connected", warnings: health.warnings,
-          canAccept: health.canAccept)
+          canAccept: health.canAccept, reports: tally.counts)
       },
       failed: { error, target in logger.error("a request failed", metadata: ["target": "\(target)", "why": "\(error)"]) })
     let server = try Server(
@@ -96,9 +109,11 @@ struct Composition: Sendable {
         logger: logger),
       LinkWatcher(link: link, health: health, fleet: fleet, logger: logger),
       RedisInspector(link: link, health: health, logger: logger),
-      PresenceWatcher(link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, clock: clock, logger: logger),
+      PresenceWatcher(
+        link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, clock: clock, removed: removed, logger: logger
+      ),
       Janitor(store: store, days: settings.retention.days, bytes: Int64(settings.retention.bytes), clock: clock, logger: logger),
-      sender, waker, Reconciler(flow: flow, clock: clock),
+      sender, waker, Reconciler(flow: flow, clock: clock), stopper, LapseKeeper(flow: flow),
     ]
     for shard in 0..<Keys.shards {
       services.append(ReportCollector.loop(shard: shard, flow))

@@ -38,7 +38,7 @@ enum FlowAttempts {
     // The time to start is the first attempt's alone. NULL: not marked by this store.
     try db.cachedStatement(
       sql: """
-        UPDATE runs SET attempt = ?, number = NULL, start_before = NULL, not_before = ?, overdue = 0, exit_code = NULL, signal = NULL,
+        UPDATE runs SET attempt = ?, number = NULL, start_before = NULL, not_before = ?, overdue = 0, deadline = NULL, exit_code = NULL, signal = NULL,
           reason = NULL, note = NULL, sent_at = NULL, started_at = NULL, finished_at = NULL, output_bytes = 0, output_stored = 0,
           dropped_bytes = 0, dropped_from = NULL, stdout_sha256 = NULL, stderr_sha256 = NULL, signalled = 0, remaining = 0
         WHERE id = ?
@@ -64,7 +64,7 @@ enum FlowAttempts {
     }
     try db.execute(
       sql: """
-        UPDATE runs SET attempt = earlier.attempt, number = NULL, not_before = NULL, \(assignments.joined(separator: ", "))
+        UPDATE runs SET attempt = earlier.attempt, number = NULL, not_before = NULL, overdue = 0, deadline = NULL, \(assignments.joined(separator: ", "))
         FROM attempts AS earlier WHERE runs.id = ? AND earlier.run = runs.id AND earlier.attempt = ?
         """, arguments: [run.id, earlier])
     try db.execute(sql: "DELETE FROM attempts WHERE run = ? AND attempt >= ?", arguments: [run.id, earlier])

@@ -3,7 +3,8 @@ import GRDB
 import Shared
 
 enum FlowDesks {
-  static func load(_ db: Database) throws -> [(AgentID, Desk)] {
+  /// - Parameter damaged: told of agents whose last hello cannot be read; they are taken for the smallest.
+  static func load(_ db: Database, damaged: ([String]) -> Void = { _ in }) throws -> [(AgentID, Desk)] {
     var desks: [(AgentID, Desk)] = []
     for row in try Row.fetchAll(db, sql: "SELECT uuid, journal, incarnation, hello FROM agents WHERE removed_at IS NULL") {
       var desk = Desk()
@@ -13,7 +14,9 @@ enum FlowDesks {
         desk.address = AgentAddress(journal: journal, incarnation: incarnation)
       }
       if let hello: String = row[3] {
-        desk.concurrency = max(1, try JSONCoder.decode(Hello.self, from: Array(hello.utf8)).concurrency)
+        do { desk.concurrency = max(1, try JSONCoder.decode(Hello.self, from: Array(hello.utf8)).concurrency) } catch {
+          damaged(["agent \(row[0] as String): its hello cannot be read: \(error)"])
+        }
       }
       desks.append((AgentID(row[0]), desk))
     }

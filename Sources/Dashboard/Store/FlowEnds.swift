@@ -8,39 +8,75 @@ struct OpenRun: Sendable {
   var task: ULID
   var attempt: Int
   var knowledge: RunKnowledge
+  /// How it is to be ended, where somebody said.
+  var stop = StopOrder()
+}
+
+/// Some of the runs that want attention, in the order of agent and task.
+struct OpenPage: Sendable {
+  struct Cursor: Sendable {
+    var agent: String
+    var task: String
+  }
+  var runs: [OpenRun] = []
+  /// Where the next page begins; nil on the last one.
+  var next: Cursor?
+  /// Rows that this program cannot have written: left out.
+  var damaged: [String] = []
 }
 
 enum FlowEnds {
-  private static let columns = "uuid, task, \(RunRow.columns)"
+  private static let columns = "uuid, task, stop_signal, stop_grace, \(RunRow.columns)"
 
   private static func read(_ row: Row) throws -> OpenRun {
     guard let task = ULID(row[1] as String) else { throw StoredFault("a run's task id is '\(row[1] as String)'") }
-    let run = try RunRow(row, from: 2)
-    return OpenRun(agent: AgentID(row[0]), task: task, attempt: run.attempt, knowledge: run.knowledge)
+    let run = try RunRow(row, from: 4)
+    return OpenRun(
+      agent: AgentID(row[0]), task: task, attempt: run.attempt, knowledge: run.knowledge,
+      stop: StopOrder(signal: row[2], grace: row[3]))
+  }
+
+  private static func page(_ rows: [Row], limit: Int) -> OpenPage {
+    var page = OpenPage()
+    for row in rows {
+      do { page.runs.append(try read(row)) } catch { page.damaged.append("\(error)") }
+    }
+    if rows.count == limit, let last = rows.last { page.next = OpenPage.Cursor(agent: last[0], task: last[1]) }
+    return page
+  }
+
+  /// Those of these runs that are open.
+  static func open(_ db: Database, _ runs: [RunID]) throws -> OpenPage {
+    let statement = try db.cachedStatement(
+      sql: """
+        SELECT \(columns) FROM runs WHERE task = ? AND uuid = ? AND state IN ('queued', 'sent', 'running', 'unknown')
+        """)
+    return page(
+      try runs.compactMap { try Row.fetchOne(statement, arguments: [$0.task.description, $0.agent.text]) }, limit: .max)
   }
 
   /// Open runs that somebody wants ended, or that are a matter of a new journal, in the order of agent and task.
-  /// - Parameter after: the last one of the page before; nil for the first page.
-  static func toEnd(_ db: Database, after: OpenRun? = nil, limit: Int) throws -> [OpenRun] {
-    try Row.fetchAll(
+  /// - Parameter after: where the page before ended; nil for the first page.
+  static func toEnd(_ db: Database, after: OpenPage.Cursor? = nil, limit: Int) throws -> OpenPage {
+    let rows = try Row.fetchAll(
       db,
       sql: """
         SELECT \(columns) FROM runs INDEXED BY runs_to_end
         WHERE state IN ('queued', 'sent', 'running', 'unknown') AND (wants_end IS NOT NULL OR closing = 1)
           AND (uuid, task) > (?, ?) ORDER BY uuid, task LIMIT ?
-        """, arguments: [after?.agent.text ?? "", after?.task.description ?? "", limit]
-    ).map(read)
+        """, arguments: [after?.agent ?? "", after?.task ?? "", limit])
+    return page(rows, limit: limit)
   }
 
   /// Runs that are marked as sent and of which no agent has said a word; pages as in `toEnd`.
-  static func unreported(_ db: Database, after: OpenRun? = nil, limit: Int) throws -> [OpenRun] {
-    try Row.fetchAll(
+  static func unreported(_ db: Database, after: OpenPage.Cursor? = nil, limit: Int) throws -> OpenPage {
+    let rows = try Row.fetchAll(
       db,
       sql: """
         SELECT \(columns) FROM runs INDEXED BY runs_unreported WHERE state = 'sent' AND reported = 0
           AND (uuid, task) > (?, ?) ORDER BY uuid, task LIMIT ?
-        """, arguments: [after?.agent.text ?? "", after?.task.description ?? "", limit]
-    ).map(read)
+        """, arguments: [after?.agent ?? "", after?.task ?? "", limit])
+    return page(rows, limit: limit)
   }
 
   /// An agent's runs that may be out.

@@ -2,6 +2,15 @@
 import GRDB
 import Shared
 
+/// What marking an agent's queued runs brought.
+struct Marking: Sendable {
+  var marked: [MarkedRun] = []
+  /// More are waiting.
+  var more = false
+  /// Rows that this program cannot have written: left as they are.
+  var damaged: [String] = []
+}
+
 enum FlowMarks {
   /// The next send number of an agent, written in this transaction: for a run that is inserted as `sent` right after.
   static func nextNumber(_ db: Database, _ agent: AgentID, now: Int64) throws -> SendNumber {
@@ -12,8 +21,8 @@ enum FlowMarks {
   }
 
   /// Marks up to `limit` queued runs of an agent, oldest first; not those that wait for the delay before their next attempt.
-  static func mark(_ db: Database, _ agent: AgentID, limit: Int, now: Int64) throws -> (marked: [MarkedRun], more: Bool) {
-    guard limit > 0 else { return ([], true) }
+  static func mark(_ db: Database, _ agent: AgentID, limit: Int, now: Int64) throws -> Marking {
+    guard limit > 0 else { return Marking(more: true) }
     let rows = try Row.fetchAll(
       try db.cachedStatement(
         sql: """
@@ -22,32 +31,44 @@ enum FlowMarks {
           """), arguments: [agent.text, limit + 1])
     var row = try AgentRow.fetch(db, agent, now: now)
     let update = try db.cachedStatement(sql: "UPDATE runs SET state = 'sent', number = ?, sent_at = ? WHERE id = ?")
-    var marked: [MarkedRun] = []
+    var marking = Marking(more: rows.count > limit)
     for run in rows.prefix(limit) {
-      row.number = row.number.next
-      try update.execute(arguments: [row.number.raw, now, run[0] as Int64])
-      marked.append(try read(run, row.number))
+      do {
+        let next = try read(run, row.number.next)
+        row.number = next.number
+        try update.execute(arguments: [row.number.raw, now, run[0] as Int64])
+        marking.marked.append(next)
+      } catch let fault as StoredFault { marking.damaged.append(fault.description) }
     }
-    if !marked.isEmpty { try row.saveNumber(db) }
-    return (marked, rows.count > limit)
+    if !marking.marked.isEmpty { try row.saveNumber(db) }
+    return marking
   }
 
   /// Runs that are to be sent (again): marked before, denied by the agent since.
-  static func load(_ db: Database, _ agent: AgentID, tasks: Set<ULID>) throws -> [MarkedRun] {
+  static func load(_ db: Database, _ agent: AgentID, tasks: Set<ULID>) throws -> Marking {
     let statement = try db.cachedStatement(
       sql: """
         SELECT runs.id, runs.task, runs.attempt, tasks.spec, runs.start_before FROM runs JOIN tasks ON tasks.id = runs.task
         WHERE runs.task = ? AND runs.uuid = ? AND runs.state = 'sent' AND runs.wants_end IS NULL AND runs.closing = 0 AND runs.held = 0
         """)
     let number = try AgentRow.number(db, agent)
-    return try tasks.sorted().compactMap { task in
-      try Row.fetchOne(statement, arguments: [task.description, agent.text]).map { try read($0, number) }
+    var marking = Marking()
+    for task in tasks.sorted() {
+      guard let run = try Row.fetchOne(statement, arguments: [task.description, agent.text]) else { continue }
+      do { marking.marked.append(try read(run, number)) } catch let fault as StoredFault {
+        marking.damaged.append(fault.description)
+      }
     }
+    return marking
   }
 
   private static func read(_ row: Row, _ number: SendNumber) throws -> MarkedRun {
-    guard let task = ULID(row[1] as String) else { throw StoredFault("run \(row[0] as Int64): task id") }
-    let spec = try JSONCoder.decode(TaskSpec.self, from: Array((row[3] as String).utf8))
+    let (id, text) = (row[0] as Int64, row[3] as String)
+    guard let task = ULID(row[1] as String) else { throw StoredFault("run \(id): task id '\(row[1] as String)'") }
+    let spec: TaskSpec
+    do { spec = try JSONCoder.decode(TaskSpec.self, from: Array(text.utf8)) } catch {
+      throw StoredFault("run \(id): what it is to do cannot be read: \(error)")
+    }
     return MarkedRun(task: task, attempt: row[2], spec: spec, number: number, startBefore: row[4])
   }
 

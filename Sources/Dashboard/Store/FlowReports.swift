@@ -23,8 +23,16 @@ struct BatchOutcome: Sendable {
   var denied: [ULID] = []
   /// Runs that went on with another attempt.
   var moves: [FlowAttempts.Move] = []
+  /// Words for runs that have their verdict, or about an older attempt than the present one.
   var refused = 0
+  /// Words from a journal whose agent was removed.
+  var refusedAsRemoved = 0
+  /// Runs that the store knows by these reports alone.
+  var found = 0
+  /// Words about nothing that the store has or can keep.
   var unknown = 0
+  /// Rows that this program cannot have written: what was said about them is dropped, everything else goes on.
+  var damaged: [String] = []
 }
 
 /// A word may only be committed once a tombstone stands in Redis: the collector writes it and tries again.
@@ -44,6 +52,10 @@ enum FlowReports {
     flags: (ULID) -> (tombstoned: Bool, denied: Bool)
   ) throws -> BatchOutcome {
     var outcome = BatchOutcome(agent: batch.agent, address: batch.from)
+    guard try !FlowRemoval.isFenced(db, batch.agent, batch.from.journal) else {
+      outcome.refusedAsRemoved = batch.events.count
+      return outcome
+    }
     var agent = try AgentRow.fetch(db, batch.agent, now: now)
     switch agent.reports.judge(
       incarnation: batch.from.incarnation, first: batch.first, count: batch.events.count, oldest: batch.oldest)
@@ -58,13 +70,15 @@ enum FlowReports {
         guard let hello = event.hello else { continue }
         if try agent.learn(db, hello.sends, now: now) { outcome.restored = true }
       }
-      try judgeIdentity(db, &agent, batch.from.journal)
+      try judgeIdentity(db, &agent, batch.from.journal, &outcome)
       var tail = batch.tails[...]
       for (index, event) in batch.events.enumerated() {
         let bytes = tail.prefix(event.tail?.length ?? 0)
         tail = tail.dropFirst(bytes.count)
         guard index >= skip else { continue }
-        try apply(db, event, bytes, of: agent, now: now, deadline: deadline, random: random, flags: flags, into: &outcome)
+        do {
+          try apply(db, event, bytes, of: agent, now: now, deadline: deadline, random: random, flags: flags, into: &outcome)
+        } catch let fault as StoredFault { outcome.damaged.append(fault.description) }
       }
       try agent.saveReports(db)
       outcome.acknowledgement = agent.acknowledgement
@@ -73,7 +87,9 @@ enum FlowReports {
   }
 
   /// Rule `stream`: the identity is judged here, in the order of the stream, never by the lease.
-  private static func judgeIdentity(_ db: Database, _ agent: inout AgentRow, _ journal: JournalID) throws {
+  private static func judgeIdentity(
+    _ db: Database, _ agent: inout AgentRow, _ journal: JournalID, _ outcome: inout BatchOutcome
+  ) throws {
     guard agent.journal != journal else { return }
     let known = agent.journal != nil
     agent.journal = journal
@@ -82,8 +98,10 @@ enum FlowReports {
       db, sql: "SELECT \(RunRow.columns) FROM runs WHERE uuid = ? AND state IN ('sent', 'running', 'unknown')",
       arguments: [agent.agent.text])
     for row in rows {
-      var run = try RunRow(row)
-      if run.knowledge.journalChanged() { try run.saveKnowledge(db) }
+      do {
+        var run = try RunRow(row)
+        if run.knowledge.journalChanged() { try run.saveKnowledge(db) }
+      } catch let fault as StoredFault { outcome.damaged.append(fault.description) }
     }
   }
 
@@ -114,6 +132,11 @@ enum FlowReports {
       run = found
     } else if let plain = event.plain {
       run = try FlowPlain.insert(db, plain, task: id.task, agent: agent.agent, now: now)
+    } else if word != .unknown,
+      let found = try FlowFound.insert(db, task: id.task, agent: agent.agent, attempt: id.attempt, now: now)
+    {
+      run = found
+      outcome.found += 1
     } else {
       outcome.unknown += 1
       return
@@ -132,11 +155,13 @@ enum FlowReports {
       outcome.changed.append((id.task, run.knowledge.state))
     case .noted, .moved:
       try run.saveKnowledge(db)
+      try FlowLapses.spokenOf(db, run)
       if run.knowledge.denied { outcome.denied.append(id.task) }
       if hearing == .moved { outcome.changed.append((id.task, run.knowledge.state)) }
       if word == .running, run.attempt == id.attempt {
-        try db.cachedStatement(sql: "UPDATE runs SET started_at = coalesce(started_at, ?) WHERE id = ?")
-          .execute(arguments: [event.startedAt ?? now, run.id])
+        try db.cachedStatement(
+          sql: "UPDATE runs SET started_at = coalesce(started_at, ?), deadline = coalesce(deadline, ?) WHERE id = ?"
+        ).execute(arguments: [event.startedAt ?? now, event.deadline, run.id])
       }
     case .ended(let state):
       if run.attempt == id.attempt { try end(db, run, event.verdict ?? Verdict(state: state), now: now) }
@@ -193,12 +218,13 @@ enum FlowReports {
   private static func end(_ db: Database, _ run: RunRow, _ v: Verdict, now: Int64) throws {
     try db.cachedStatement(
       sql: """
-        UPDATE runs SET exit_code = ?, signal = ?, reason = ?, note = ?, started_at = coalesce(?, started_at), finished_at = ?,
-          output_bytes = max(output_bytes, ?), dropped_bytes = ?, dropped_from = ?, stdout_sha256 = ?, stderr_sha256 = ?,
-          signalled = ?, remaining = ? WHERE id = ?
+        UPDATE runs SET exit_code = ?, signal = ?, reason = ?, note = coalesce(note || '; ' || ?, note, ?),
+          started_at = coalesce(?, started_at), finished_at = ?, overdue = 0, output_bytes = max(output_bytes, ?), dropped_bytes = ?,
+          dropped_from = ?, stdout_sha256 = ?, stderr_sha256 = ?, signalled = ?, remaining = ? WHERE id = ?
         """
     ).execute(arguments: [
-      v.exitCode, v.signal, v.reason, v.note, v.startedAt, v.finishedAt ?? now, v.outputBytes, v.droppedBytes, v.droppedFrom,
+      v.exitCode, v.signal, v.reason, v.note, v.note, v.startedAt, v.finishedAt ?? now, v.outputBytes, v.droppedBytes,
+      v.droppedFrom,
       v.stdoutSha256, v.stderrSha256, v.signalled, v.left, run.id,
     ])
     if v.droppedBytes > 0, let from = v.droppedFrom {
@@ -209,7 +235,9 @@ enum FlowReports {
   private static func greet(_ db: Database, _ agent: AgentID, _ hello: Hello, now: Int64) throws {
     let json = String(decoding: try JSONCoder.encode(hello), as: UTF8.self)
     try db.execute(
-      sql: "UPDATE agents SET hello = ?, stopped_at = NULL, last_seen_at = ? WHERE uuid = ?", arguments: [json, now, agent.text])
+      // An agent with another journal than the removed one is welcome under its name.
+      sql: "UPDATE agents SET hello = ?, stopped_at = NULL, removed_at = NULL, last_seen_at = ? WHERE uuid = ?",
+      arguments: [json, now, agent.text])
     try db.execute(sql: "DELETE FROM members WHERE uuid = ?", arguments: [agent.text])
     for project in Set(hello.projects) {
       try db.execute(sql: "INSERT OR IGNORE INTO members (project, uuid) VALUES (?, ?)", arguments: [project, agent.text])
@@ -219,6 +247,7 @@ enum FlowReports {
   /// Output frames, in their own sequence.
   static func apply(_ db: Database, _ frame: OutputFrame, now: Int64) throws -> BatchOutcome {
     var outcome = BatchOutcome(agent: frame.agent, address: frame.from)
+    guard try !FlowRemoval.isFenced(db, frame.agent, frame.from.journal) else { return outcome }
     var agent = try AgentRow.fetch(db, frame.agent, now: now)
     let judgement = agent.output.judge(incarnation: frame.from.incarnation, first: frame.sequence, count: 1, oldest: frame.oldest)
     outcome.acknowledgement = agent.acknowledgement
@@ -228,13 +257,15 @@ enum FlowReports {
     for slice in frame.slices {
       let bytes = rest.prefix(slice.length)
       rest = rest.dropFirst(bytes.count)
-      guard let id = AttemptID(slice.attempt), var run = try RunRow.fetch(db, task: id.task, agent: frame.agent) else {
-        outcome.unknown += 1
-        continue
-      }
-      if try FlowOutput.store(db, run: &run, attempt: id.attempt, slice, bytes) {
-        outcome.grown.append((id.task, run.outputStored))
-      }
+      do {
+        guard let id = AttemptID(slice.attempt), var run = try RunRow.fetch(db, task: id.task, agent: frame.agent) else {
+          outcome.unknown += 1
+          continue
+        }
+        if try FlowOutput.store(db, run: &run, attempt: id.attempt, slice, bytes) {
+          outcome.grown.append((id.task, run.outputStored))
+        }
+      } catch let fault as StoredFault { outcome.damaged.append(fault.description) }
     }
     try agent.saveOutput(db)
     return outcome

@@ -44,6 +44,24 @@ public enum DashboardBus {
       [fence, number.raw, BusLimits.tombSeconds] + ids.map { $0.description as any RedisArgument })
   }
 
+  public static func fenceJournals(_ agent: AgentID, fence: Fence, number: SendNumber, _ journals: [JournalID]) -> RedisCommand {
+    Scripts.fenceJournals.call(
+      keys: [Keys.fenced(agent), Keys.fence(agent), Keys.sends(agent)],
+      [fence, number.raw] + journals.map { $0.description as any RedisArgument })
+  }
+
+  /// Answers the texts of all journals of the agent that are fenced then.
+  public static func removeAgent(_ agent: AgentID, fence: Fence, number: SendNumber, _ journals: [JournalID]) throws
+    -> RedisCommand
+  {
+    let refresh = try ControlMessage(.refresh, fence: fence).encoded()
+    return Scripts.removeAgent.call(
+      keys: [
+        Keys.fenced(agent), Keys.fence(agent), Keys.sends(agent), Keys.lease(agent), Keys.journal(agent), Keys.info(agent),
+        Keys.inbox(agent), Keys.control(agent), Keys.acked(agent),
+      ], [fence, number.raw, refresh] + journals.map { $0.description as any RedisArgument })
+  }
+
   public static func compare(_ agent: AgentID, fence: Fence) -> RedisCommand {
     Scripts.compare.call(keys: [Keys.fence(agent), Keys.sends(agent)], [fence])
   }

@@ -208,6 +208,46 @@ public enum Scripts {
       return length + #ARGV - 1
       """)
 
+  /// Fences journals of an agent that was removed: they get no lease and confirm nothing.
+  /// KEYS fenced, fence, sends · ARGV fence, send number, then journal ids
+  /// Returns the number of ids. Error FENCED.
+  public static let fenceJournals = RedisScript(
+    name: "fenceJournals",
+    source: """
+      local fence = tonumber(redis.call('GET', KEYS[2]) or '0')
+      if tonumber(ARGV[1]) < fence then return redis.error_reply('FENCED ' .. fence) end
+      if tonumber(ARGV[1]) > fence then redis.call('SET', KEYS[2], ARGV[1]) end
+      if tonumber(ARGV[2]) > tonumber(redis.call('GET', KEYS[3]) or '0') then redis.call('SET', KEYS[3], ARGV[2]) end
+      for i = 3, #ARGV do redis.call('SADD', KEYS[1], ARGV[i]) end
+      return #ARGV - 2
+      """)
+
+  /// Removes an agent: fences the journals given, the one that holds the lease and the one that confirmed last, and takes its keys away.
+  /// One that lives is told to register again, and is refused then.
+  /// KEYS fenced, fence, sends, lease, journal, info, inbox, control, acked · ARGV fence, send number, message for one that lives, then
+  /// journal ids
+  /// Returns the ids that are fenced now. Error FENCED.
+  public static let removeAgent = RedisScript(
+    name: "removeAgent",
+    source: """
+      local fence = tonumber(redis.call('GET', KEYS[2]) or '0')
+      if tonumber(ARGV[1]) < fence then return redis.error_reply('FENCED ' .. fence) end
+      if tonumber(ARGV[1]) > fence then redis.call('SET', KEYS[2], ARGV[1]) end
+      if tonumber(ARGV[2]) > tonumber(redis.call('GET', KEYS[3]) or '0') then redis.call('SET', KEYS[3], ARGV[2]) end
+      local held = redis.call('GET', KEYS[4]) or ''
+      for i = 4, #ARGV do redis.call('SADD', KEYS[1], ARGV[i]) end
+      for _, text in ipairs({held, redis.call('GET', KEYS[5]) or ''}) do
+        local id = string.match(text, '^(%x+):')
+        if id then redis.call('SADD', KEYS[1], id) end
+      end
+      redis.call('DEL', KEYS[4], KEYS[6], KEYS[7], KEYS[8], KEYS[9])
+      if held ~= '' then
+        redis.call('RPUSH', KEYS[8], ARGV[3])
+        redis.call('EXPIRE', KEYS[8], 60)
+      end
+      return redis.call('SMEMBERS', KEYS[1])
+      """)
+
   /// Takes the writing dashboard's place: at once for the same store, never from another one.
   /// KEYS dashboard · ARGV store id, process nonce, fence, milliseconds
   /// Returns {'ok', previous}, or {'held', holder}. The value is `store:nonce:fence`.

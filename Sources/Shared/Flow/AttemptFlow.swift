@@ -114,7 +114,8 @@ public enum AttemptFlow {
     case (.cancel, .none), (.close, .none): return isForgotten ? .lost : .tombstone(cause ?? .cancelled)
     case (.reconcile, .none): return isForgotten ? .lost : .sayUnknown
     case (.cancel, .taken):
-      if withRunner { return .kill }
+      // What was started in time does not expire any more.
+      if withRunner { return cause == .expired ? .report : .kill }
       return known.takenThisBoot ? .endUnstarted(cause == .expired ? .expired : .cancelled) : .nothing
     case (.close, .taken), (.reconcile, .taken), (.cancel, _), (.close, _), (.reconcile, _): return .report
     default: return .nothing

@@ -144,6 +144,8 @@ extension RunKnowledge {
       reported = true
       denied = false
       held = false
+      // It was started in time: the agent judged that, and heard nothing of an end by then.
+      if wantsEnd == .expired { wantsEnd = nil }
       return news ? .moved : .noted
     case .ended(let verdict):
       if closing && (verdict == .cancelled || verdict == .expired) { return attemptEnded(.lost, closing: true) }
@@ -166,6 +168,13 @@ extension RunKnowledge {
       state = .sent
       return .moved
     }
+  }
+
+  /// The agent's lease lapsed while the run may be out. Returns true where that is news.
+  public mutating func agentLapsed() -> Bool {
+    guard isOpen, maybeSent, state != .unknown else { return false }
+    state = .unknown
+    return true
   }
 
   /// Rule `heed`: the send script found a tombstone: the run is to be cancelled as if the user had asked.

@@ -65,6 +65,9 @@ public struct ReportEvent: Sendable, Equatable, Codable {
   public var hello: Hello?
   /// The agent's wall clock, milliseconds since 1970.
   public var startedAt: Int64?
+  /// `running`: when its time limit ends it, by the clock for deadlines (`Keys.clock`), milliseconds since 1970. Nil: no limit, or it is
+  /// not known any more.
+  public var deadline: Int64?
   public var verdict: Verdict?
   /// The verdict is a tombstone: the journal had never taken it.
   public var tombstone: Bool?
@@ -74,13 +77,14 @@ public struct ReportEvent: Sendable, Equatable, Codable {
   public var tail: OutputSlice?
 
   public init(
-    _ kind: Kind, attempt: AttemptID? = nil, hello: Hello? = nil, startedAt: Int64? = nil, verdict: Verdict? = nil,
-    tombstone: Bool? = nil, plain: PlainTask? = nil, tail: OutputSlice? = nil
+    _ kind: Kind, attempt: AttemptID? = nil, hello: Hello? = nil, startedAt: Int64? = nil, deadline: Int64? = nil,
+    verdict: Verdict? = nil, tombstone: Bool? = nil, plain: PlainTask? = nil, tail: OutputSlice? = nil
   ) {
     self.kind = kind
     self.attempt = attempt?.description
     self.hello = hello
     self.startedAt = startedAt
+    self.deadline = deadline
     self.verdict = verdict
     self.tombstone = tombstone
     self.plain = plain

@@ -50,4 +50,8 @@ public struct Base64Bytes: Sendable, Equatable, Codable {
 }
 
 /// Where a task came from.
-public enum TaskOrigin: String, Sendable, Codable { case http, plain, queue, cron }
+public enum TaskOrigin: String, Sendable, Codable {
+  case http, plain, queue, cron
+  /// The store knows it by an agent's report alone: it is a restored copy, or another dashboard's task.
+  case report
+}

@@ -203,12 +203,16 @@ import Testing
 @Suite struct RouteTests {
   @Test func healthSaysWhetherTasksAreAccepted() async throws {
     try await withScene { scene in
-      scene.script.withLock { $0.health.warnings = ["Redis does not persist"] }
+      scene.script.withLock {
+        $0.health.warnings = ["Redis does not persist"]
+        $0.health.reports = ReportTally.Counts(refused: 1, ofRemovedAgents: 2, found: 3, dropped: 4)
+      }
       let well = try await scene.get("/v1/health")
       #expect(well.status == 200)
       #expect(
         try well.json() == [
           "health": "healthy", "store": "healthy", "redis": "connected", "warnings": ["Redis does not persist"],
+          "reports": ["refused": 1, "ofRemovedAgents": 2, "found": 3, "dropped": 4],
         ])
       scene.script.withLock { $0.health = HealthParts(store: "full", redis: "connected", warnings: [], canAccept: false) }
       let ill = try await scene.get("/v1/health")

@@ -129,7 +129,7 @@ import Testing
       _ = try await apply(store, batch([ReportEvent(.running, attempt: AttemptID(task: sent), startedAt: 3)]))
       let other = AgentAddress(journal: Nonce(9), incarnation: Nonce(10))
       _ = try await apply(store, batch([ReportEvent(.unknown, attempt: AttemptID(task: queued))], from: other))
-      let toEnd = try await store.read { try FlowEnds.toEnd($0, limit: 10) }
+      let toEnd = try await store.read { try FlowEnds.toEnd($0, limit: 10).runs }
       #expect(toEnd.map(\.task) == [sent], "what was never sent is no matter of any journal")
       let tombstone = ReportEvent(.ended, attempt: AttemptID(task: sent), verdict: Verdict(state: .cancelled), tombstone: true)
       _ = try await apply(store, batch([tombstone], first: 2, from: other))
@@ -246,9 +246,9 @@ import Testing
       var queued: [ULID] = []
       for _ in 0..<5 { queued.append(try await accept(store, sent: false)) }
       let agent = agent
-      let (marked, more) = try await store.write { try FlowMarks.mark($0, agent, limit: 3, now: 1) }
-      #expect(marked.map(\.task) == Array(queued.prefix(3)) && more)
-      #expect(marked.map(\.number.raw) == [1, 2, 3])
+      let marking = try await store.write { try FlowMarks.mark($0, agent, limit: 3, now: 1) }
+      #expect(marking.marked.map(\.task) == Array(queued.prefix(3)) && marking.more)
+      #expect(marking.marked.map(\.number.raw) == [1, 2, 3])
       #expect(try await store.read { try FlowMarks.outstanding($0, agent) } == 3)
       let rest = try await store.write { try FlowMarks.mark($0, agent, limit: 10, now: 1) }
       #expect(rest.marked.count == 2 && !rest.more)
@@ -276,7 +276,7 @@ import Testing
       let sent = try await accept(store)
       #expect(try await store.write { try FlowEnds.expire($0, deadline: 999, now: 7, limit: 10) } == 0)
       #expect(try await store.write { try FlowEnds.expire($0, deadline: 1000, now: 7, limit: 10) } == 2)
-      let toEnd = try await store.read { try FlowEnds.toEnd($0, limit: 10) }
+      let toEnd = try await store.read { try FlowEnds.toEnd($0, limit: 10).runs }
       let ended = try await store.write { db in try toEnd.map { try FlowEnds.endAlone(db, $0, now: 1001) } }
       #expect(Set(zip(toEnd.map(\.task), ended).filter { $0.1 == .expired }.map(\.0)) == [queued])
       #expect(try await state(store, sent) == .sent)
@@ -290,15 +290,15 @@ import Testing
       #expect(try await store.write { try FlowEnds.expire($0, deadline: 1000, now: 7, limit: 10) } == 7)
       for page in 0..<2 {
         var found: [ULID] = []
-        var last: OpenRun?
+        var next: OpenPage.Cursor?
         repeat {
-          let after = last
+          let after = next
           let open = try await store.read { db in
             page == 0 ? try FlowEnds.toEnd(db, after: after, limit: 3) : try FlowEnds.unreported(db, after: after, limit: 3)
           }
-          found += open.map(\.task)
-          last = open.last
-        } while last != nil
+          found += open.runs.map(\.task)
+          next = open.next
+        } while next != nil
         #expect(found.count == 7 && Set(found) == wanted)
       }
     }

@@ -34,7 +34,15 @@ extension Worker {
     // A task of the plain hash is introduced first.
     if attempt.plain != nil, !attempt.saidTaken { sayTaken(attempt) }
     attempt.saidRunning = true
-    say(SaidEvent(event: ReportEvent(.running, attempt: attempt.id, startedAt: attempt.startedAt), id: attempt.id))
+    let event = ReportEvent(.running, attempt: attempt.id, startedAt: attempt.startedAt, deadline: deadline(of: attempt))
+    say(SaidEvent(event: event, id: attempt.id))
+  }
+
+  /// When its time limit is over, by the clock for deadlines; nil: there is none, or Redis did not say its time yet.
+  private func deadline(of attempt: Attempt) -> Int64? {
+    let (now, at) = (MonotonicTime.now, attempt.backstop.deadline)
+    guard at < .never, let present = clock.milliseconds(at: now) else { return nil }
+    return present + Int64(clamping: (at - now).wholeMilliseconds)
   }
 
   /// Says how it ended, with its output where that is short and nothing of it is under way.

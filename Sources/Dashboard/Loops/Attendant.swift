@@ -1,0 +1,136 @@
+// Does what `RunFlow.due` says for open runs that want attention: compare, tombstone, end alone, ask to cancel, ask to close, ask what became
+// of them. `Reconciler` brings every such run once a second, `Stopper` those that somebody has just asked to end. Control messages are hints:
+// each is repeated until its effect is reported.
+// What if: Redis is away: nothing is final, runs read `stopRequestedAt` and wait; killed between tombstone and end: the next process finds the
+// run still open, writes the tombstone again and ends it.
+import GRDB
+import Redis
+import Shared
+
+struct Attendant: Sendable {
+  let flow: CollectorTools
+
+  /// A question or a request is repeated after so long without an effect.
+  static let patience: Duration = .seconds(3)
+  private static let idsInMessage = 200
+  private static let messagesInPipeline = 500
+
+  /// Carries out what is due now. Returns true when something else is due as soon as this is done: the send numbers had to be compared.
+  func attend(_ open: [OpenRun], _ fence: Fence) async throws -> Bool {
+    let duties = duties(of: open)
+    try await carryOut(duties, fence)
+    return !duties.compare.isEmpty
+  }
+
+  // MARK: What is due
+
+  private struct Duties {
+    var compare: Set<AgentID> = []
+    var tombstone: [AgentID: [AttemptID]] = [:]
+    var endAlone: [OpenRun] = []
+    var send: Set<AgentID> = []
+    var asks: [Ask: [AttemptID]] = [:]
+  }
+  /// What one control message can say at once.
+  struct Ask: Hashable {
+    var agent: AgentID
+    var kind: ControlMessage.Kind
+    var cause: EndCause?
+    var stop = StopOrder()
+  }
+
+  private func duties(of open: [OpenRun]) -> Duties {
+    var duties = Duties()
+    let now = SuspendingClock.now
+    for var run in open {
+      let lives = flow.fleet.isOnline(run.agent)
+      let due: RunDuty? = flow.desks.withDesk(run.agent) { desk in
+        let marked = desk.marked.contains { $0.task == run.task }
+        run.knowledge.markedHere = marked
+        run.knowledge.denied = desk.denied.contains(run.task)
+        run.knowledge.tombstoned = desk.tombstoned.contains(run.task)
+        let asked = desk.asked[run.task]
+        // A run that this process neither sent nor asked about is silent from the start: its predecessor may have sent it.
+        let silent = asked.map { $0.duration(to: now) >= BusLimits.silence } ?? true
+        let circumstances = RunCircumstances(
+          agentLives: lives && desk.address != nil, compared: desk.compared, silent: silent && !marked, room: false)
+        guard let due = run.knowledge.due(circumstances) else { return nil }
+        switch due {
+        case .askToCancel, .askToClose:
+          if let asked, asked.duration(to: now) < Self.patience { return nil }
+          desk.asked[run.task] = now
+        case .reconcile: desk.asked[run.task] = now
+        default: break
+        }
+        return due
+      }
+      let id = AttemptID(task: run.task, attempt: run.attempt)
+      switch due {
+      case .compare: duties.compare.insert(run.agent)
+      case .tombstone: duties.tombstone[run.agent, default: []].append(id)
+      case .endAlone: duties.endAlone.append(run)
+      case .askToCancel(let cause):
+        let stop = cause == .cancelled ? run.stop : StopOrder()
+        duties.asks[Ask(agent: run.agent, kind: .cancel, cause: cause, stop: stop), default: []].append(id)
+      case .askToClose: duties.asks[Ask(agent: run.agent, kind: .close), default: []].append(id)
+      case .reconcile: duties.asks[Ask(agent: run.agent, kind: .reconcile), default: []].append(id)
+      case .send: duties.send.insert(run.agent)
+      case .mark, nil: break
+      }
+    }
+    return duties
+  }
+
+  private func carryOut(_ duties: Duties, _ fence: Fence) async throws {
+    if !duties.compare.isEmpty { try await flow.sender.compare(duties.compare, fence) }
+    try await flow.entomb(duties.tombstone, fence)
+    // What got its tombstone just now ends in this turn already.
+    let entombed = duties.tombstone.flatMap { agent, ids in
+      ids.map { OpenRun(agent: agent, task: $0.task, attempt: $0.attempt, knowledge: RunKnowledge(state: .queued)) }
+    }
+    let ending = duties.endAlone + entombed
+    if !ending.isEmpty {
+      let now = WallTime.now().milliseconds
+      let ended = try await flow.store.write { db in try ending.map { ($0, try FlowEnds.endAlone(db, $0, now: now)) } }
+      for (run, state) in ended {
+        guard let state else { continue }
+        flow.desks.withDesk(run.agent) { desk in
+          desk.tombstoned.remove(run.task)
+          desk.asked[run.task] = nil
+        }
+        flow.publish(run.agent, [(run.task, state)], [])
+      }
+    }
+    try await say(duties.asks, fence)
+    if !duties.send.isEmpty { flow.sender.ring(duties.send) }
+  }
+
+  // MARK: Saying
+
+  /// Puts messages before the agents that are spoken to.
+  func say(_ asks: [Ask: [AttemptID]], _ fence: Fence) async throws {
+    let spoken = asks.compactMap { ask, ids in
+      flow.desks.desk(ask.agent).address.map { (ask: ask, address: $0, ids: ids) }
+    }.filter { !$0.ids.isEmpty }
+    guard !spoken.isEmpty else { return }
+    // Rule `asks`: a message about a run raises the number in Redis too.
+    let agents = spoken.map(\.ask.agent)
+    let numbers = try await flow.store.read { db in try agents.map { try AgentRow.number(db, $0) } }
+    var commands: [RedisCommand] = []
+    for (item, number) in zip(spoken, numbers) {
+      for part in item.ids.chunks(of: Self.idsInMessage) {
+        let message = ControlMessage(
+          item.ask.kind, to: item.address, attempts: part, cause: item.ask.cause, signal: item.ask.stop.signal,
+          grace: item.ask.stop.grace)
+        commands.append(try DashboardBus.control(item.ask.agent, fence: fence, number: number, message))
+      }
+    }
+    for part in commands.chunks(of: Self.messagesInPipeline) {
+      for reply in try await flow.link.commands.pipeline(part) {
+        guard let error = reply.error else { continue }
+        flow.sender.fenced(error)
+        throw error
+      }
+    }
+  }
+}

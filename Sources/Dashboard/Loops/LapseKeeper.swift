@@ -1,0 +1,83 @@
+// Tells the truth about runs on silent agents, once a second: those that may be out on an agent whose lease lapsed are `unknown`, and `overdue`
+// beside it once their time limit has passed. Never a verdict: the agent's next word corrects it.
+// What if: an agent comes back while its runs are being marked: it is asked about all of them (`Desk.toAsk`); Redis is away: nobody is judged.
+import GRDB
+import Logging
+import ServiceLifecycle
+import Shared
+
+struct LapseKeeper: Service {
+  let flow: CollectorTools
+
+  /// Runs in one transaction.
+  private static let limit = 2000
+  private static let agentsAtOnce = 200
+
+  func run() async throws {
+    await cancelWhenGracefulShutdown {
+      while await pause(.seconds(1)) {
+        guard flow.standing.fence != nil else { continue }
+        do { try await look() } catch { flow.logger.debug("silent agents' runs not looked at", metadata: ["why": "\(error)"]) }
+      }
+    }
+  }
+
+  func look() async throws {
+    let lapsed = flow.fleet.lapsed()
+    var count = 0
+    for part in lapsed.chunks(of: Self.agentsAtOnce) { count += try await mark(part) }
+    if count > 0 {
+      flow.logger.notice(
+        "runs are unknown: their agents are silent", metadata: ["agents": "\(lapsed.count)", "runs": "\(count)"])
+    }
+    try await judgeDeadlines()
+  }
+
+  /// In one transaction after the other. Returns the number of runs.
+  private func mark(_ agents: [AgentID]) async throws -> Int {
+    var count = 0
+    var waiting = agents
+    while !waiting.isEmpty {
+      // Before the look: whatever is marked as sent to it meanwhile unsettles it again.
+      for agent in waiting { flow.fleet.settle(agent) }
+      let (agents, fleet) = (waiting, flow.fleet)
+      do {
+        let (changed, done) = try await flow.store.write { db in try Self.lapse(db, agents, fleet) }
+        waiting.removeFirst(done)
+        for (agent, tasks) in changed {
+          count += tasks.count
+          flow.publish(agent, tasks.map { ($0, .unknown) }, [])
+        }
+      } catch {
+        for agent in waiting { flow.fleet.unsettle(agent) }
+        throw error
+      }
+    }
+    return count
+  }
+
+  /// As many as go into one transaction. Returns what changed, and how many of the agents are done.
+  private static func lapse(
+    _ db: Database, _ agents: [AgentID], _ fleet: Fleet
+  ) throws -> (changed: [(agent: AgentID, tasks: [ULID])], done: Int) {
+    var room = limit
+    var changed: [(agent: AgentID, tasks: [ULID])] = []
+    for (index, agent) in agents.enumerated() {
+      // Looked at on the writer's thread: one that spoke meanwhile is asked by the reconciler.
+      guard !fleet.isOnline(agent) else { continue }
+      let (tasks, more) = try FlowLapses.lapse(db, agent, limit: room)
+      room -= tasks.count
+      if !tasks.isEmpty { changed.append((agent, tasks)) }
+      if more { return (changed, index) }
+      if room <= 0 { return (changed, index + 1) }
+    }
+    return (changed, agents.count)
+  }
+
+  private func judgeDeadlines() async throws {
+    let now = flow.clock.now
+    guard try await flow.store.read({ try FlowLapses.isAnyOverdue($0, deadline: now) }) else { return }
+    let runs = try await flow.store.write { try FlowLapses.overdue($0, deadline: now, limit: Self.limit) }
+    for run in runs { flow.publish(run.agent, [(run.task, .unknown)], []) }
+  }
+}

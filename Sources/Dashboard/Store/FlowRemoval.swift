@@ -1,0 +1,46 @@
+// An operator removes an agent: its journals are fenced for good, its open runs end as `lost`, and its name is no target until an agent with
+// another journal comes under it. The fence stands in Redis before any of this is written (`AgentRemoval`).
+import GRDB
+import Shared
+
+enum FlowRemoval {
+  /// Whether what this journal says is refused.
+  static func isFenced(_ db: Database, _ agent: AgentID, _ journal: JournalID) throws -> Bool {
+    try Bool.fetchOne(
+      try db.cachedStatement(sql: "SELECT EXISTS (SELECT 1 FROM fenced WHERE uuid = ? AND journal = ?)"),
+      arguments: [agent.text, journal.description]) ?? false
+  }
+
+  /// Every fenced journal.
+  static func fenced(_ db: Database) throws -> [AgentID: [JournalID]] {
+    var found: [AgentID: [JournalID]] = [:]
+    for row in try Row.fetchAll(db, sql: "SELECT uuid, journal FROM fenced") {
+      guard let journal = Nonce(row[1] as String) else { continue }
+      found[AgentID(row[0] as String), default: []].append(journal)
+    }
+    return found
+  }
+
+  /// The journal of its last judged report. Nil: none, or there is no such agent.
+  static func journal(_ db: Database, _ agent: AgentID) throws -> JournalID? {
+    try String.fetchOne(db, sql: "SELECT journal FROM agents WHERE uuid = ?", arguments: [agent.text]).flatMap { Nonce($0) }
+  }
+
+  /// Marks it removed and ends its open runs. Returns these.
+  static func remove(_ db: Database, _ agent: AgentID, journals: [JournalID], by who: String, now: Int64) throws -> [ULID] {
+    for journal in journals {
+      try db.execute(
+        sql: "INSERT OR IGNORE INTO fenced (uuid, journal) VALUES (?, ?)", arguments: [agent.text, journal.description])
+    }
+    let note = "the agent \(agent) was removed by an operator (from \(who)): nobody can tell what became of this run"
+    let ended = try String.fetchAll(
+      db,
+      sql: """
+        UPDATE runs SET state = 'lost', reason = 'agent_removed', note = ?, finished_at = ?, overdue = 0, held = 0
+        WHERE uuid = ? AND state IN ('queued', 'sent', 'running', 'unknown') RETURNING task
+        """, arguments: [note, now, agent.text])
+    try db.execute(sql: "UPDATE agents SET removed_at = ? WHERE uuid = ?", arguments: [now, agent.text])
+    try db.execute(sql: "DELETE FROM members WHERE uuid = ?", arguments: [agent.text])
+    return ended.compactMap { ULID($0) }
+  }
+}

@@ -1,0 +1,63 @@
+// A dashboard that went on with yesterday's copy of its database: it asks before it sends, keeps what agents tell of runs that it never made,
+// and nothing is started twice.
+import Foundation
+import Glibc
+import Testing
+
+@Suite struct RestoredTests {
+  private func copy(_ stand: Stand, to name: String) throws {
+    let data = stand.folder.appendingPathComponent("data")
+    let files = ["muster.sqlite", "muster.sqlite-wal", "muster.sqlite-shm"]
+    let (from, to) =
+      name == "live" ? (stand.folder.appendingPathComponent("copy"), data) : (data, stand.folder.appendingPathComponent("copy"))
+    try FileManager.default.createDirectory(at: to, withIntermediateDirectories: true)
+    for file in files {
+      let target = to.appendingPathComponent(file)
+      if FileManager.default.fileExists(atPath: target.path) { try FileManager.default.removeItem(at: target) }
+      let source = from.appendingPathComponent(file)
+      if FileManager.default.fileExists(atPath: source.path) { try FileManager.default.copyItem(at: source, to: target) }
+    }
+  }
+
+  @Test func aRestoredDashboardAsksBeforeItSendsAndKeepsWhatItNeverMade() async throws {
+    try await withStand { (stand: Stand) async throws -> Void in
+      let (starts, gate) = (stand.folder.appendingPathComponent("starts"), stand.folder.appendingPathComponent("gate"))
+      let line = "echo $MUSTER_RUN >> \(starts.path)"
+      try await stand.startAgent("r-1")
+      // Known, and away: what is posted now is queued in the copy.
+      try await stand.agent("r-1").end(SIGTERM)
+      _ = try await eventually("it is offline") { try await stand.get("/v1/agents/r-1")["online"] as? Bool == false ? true : nil }
+      let ran = try await stand.task("r-1", line)
+      let late = try await stand.task("r-1", line, ["expires": 6])
+      let wanted = try await stand.task("r-1", line)
+      try await stand.killDashboard(SIGTERM)
+      try copy(stand, to: "copy")
+
+      try await stand.restartDashboard()
+      #expect(try await stand.kill(wanted).status == 202)
+      #expect(try await stand.verdict(wanted)["state"] as? String == "cancelled")
+      try await stand.startAgent("r-1")
+      for auuid in [ran, late] { #expect(try await stand.verdict(auuid)["state"] as? String == "succeeded") }
+      let foreign = try await stand.task("r-1", "\(line); while [ ! -e \(gate.path) ]; do sleep 0.05; done; echo told; exit 5")
+      try await stand.run(foreign, is: "running")
+      try await stand.killDashboard()
+      try copy(stand, to: "live")
+
+      try await stand.restartDashboard()
+      #expect(FileManager.default.createFile(atPath: gate.path, contents: nil))
+      // Neither sent again nor expired: the journal knows how they ended. The cancelled one is kept back by its tombstone.
+      for auuid in [ran, late] { #expect(try await stand.verdict(auuid)["state"] as? String == "succeeded") }
+      #expect(try await stand.verdict(wanted)["state"] as? String == "cancelled")
+      let run = try await stand.verdict(foreign)
+      #expect(run["state"] as? String == "failed" && run["exitCode"] as? Int == 5 && run["uuid"] as? String == "r-1")
+      #expect(
+        (run["note"] as? String)?.contains("no record of accepting it") == true && run["taskname"] as? String == "(unknown)")
+      let task = try await stand.get("/v1/tasks/\(run["task"] as? String ?? "")")
+      #expect(task["origin"] as? String == "report")
+      let reports = try await stand.get("/v1/health")["reports"] as? [String: Int]
+      #expect(reports?["found"] == 1, "\(String(describing: reports))")
+      let lines = try String(contentsOf: starts, encoding: .utf8).split(separator: "\n").map(String.init)
+      #expect(lines.sorted() == [ran, late, foreign].sorted(), "each was started once")
+    }
+  }
+}
