@@ -10,6 +10,8 @@ final class Fleet: Sendable {
     /// What `muster:agents` said last.
     var score: Double = -1
     var changedAt: SuspendingClock.Instant
+    /// When it last gave a sign of life of its own; nil: not since this process began.
+    var heardAt: SuspendingClock.Instant?
     /// Judged so: nothing was heard of it for `BusLimits.absence`.
     var isAbsent = false
     /// Absent, and its runs were looked at since.
@@ -25,11 +27,14 @@ final class Fleet: Sendable {
     var members: [AgentID: Member] = [:]
     var contactSince: SuspendingClock.Instant?
     var contactAt: SuspendingClock.Instant?
-    var redisLostAt: SuspendingClock.Instant?
+    /// What a former process saw of Redis nobody knows: a start counts as a loss.
+    var redisLostAt: SuspendingClock.Instant
   }
   /// The longest pause between two looks that leaves contact unbroken.
   static let breath: Duration = .seconds(5)
-  private let guarded = Mutex(Guarded())
+  private let guarded: Mutex<Guarded>
+
+  init(now: SuspendingClock.Instant = .now) { guarded = Mutex(Guarded(redisLostAt: now)) }
 
   func presence(of agent: AgentID) -> Presence { guarded.withLock { $0.members[agent]?.presence ?? Presence() } }
   func isOnline(_ agent: AgentID) -> Bool { guarded.withLock { $0.members[agent]?.presence.online ?? false } }
@@ -41,9 +46,13 @@ final class Fleet: Sendable {
   /// Redis was away or came back empty: agents write their registrations again, each at its own time.
   func redisWasLost(now: SuspendingClock.Instant = .now) { guarded.withLock { $0.redisLostAt = now } }
 
-  /// Whether what Redis holds of the fleet may still be incomplete.
-  func isGathering(now: SuspendingClock.Instant = .now) -> Bool {
-    guarded.withLock { $0.redisLostAt.map { $0.duration(to: now) < BusLimits.gathering } ?? false }
+  /// Whether what Redis holds of this agent may be incomplete: it has not been heard since Redis may have lost its registration, or only just.
+  func isGathering(_ agent: AgentID, now: SuspendingClock.Instant = .now) -> Bool {
+    guarded.withLock {
+      guard $0.redisLostAt.duration(to: now) >= BusLimits.gathering else { return true }
+      guard let heard = $0.members[agent]?.heardAt else { return true }
+      return heard < $0.redisLostAt
+    }
   }
 
   /// Contact with Redis began (again) or was lost: silence counts from here.
@@ -85,6 +94,7 @@ final class Fleet: Sendable {
       member.isThere()
       member.presence.lastSeenAt = max(member.presence.lastSeenAt ?? 0, wall)
       member.changedAt = now
+      member.heardAt = now
       $0.members[agent] = member
       return came
     }
@@ -104,7 +114,7 @@ final class Fleet: Sendable {
           let first = member.score < 0
           member.score = score
           member.presence.lastSeenAt = Int64(score)
-          if !first { member.changedAt = now }
+          if !first { (member.changedAt, member.heardAt) = (now, now) }
           $0.members[agent] = member
         } else {
           var member = Member(changedAt: now)
@@ -123,7 +133,7 @@ final class Fleet: Sendable {
     guarded.withLock {
       guard var member = $0.members[agent] else { return }
       if let lease {
-        if member.presence.beat != lease.beat { member.changedAt = now }
+        if member.presence.beat != lease.beat { (member.changedAt, member.heardAt) = (now, now) }
         member.presence.beat = lease.beat
         member.isThere()
       }

@@ -1,6 +1,7 @@
 // Who is known (API.md, "Who is known"): an agent whose hello the store holds, one in `muster:agents`, or a member of any project, also one put
-// there by hand. A project's members are what Redis says within 250 ms, else what the store last knew. Just after Redis was lost, both together:
-// its sets fill again agent by agent, and "patch all of web" must not reach only those that were quick.
+// there by hand. A project's members are what Redis says within 250 ms, else what the store last knew. An agent that has not been heard since Redis
+// may have lost what it held is a member of what it was a member of: the sets fill again agent by agent, and "patch all of web" must not
+// silently leave out a host that is slow or away.
 import Redis
 import Shared
 import Synchronization
@@ -49,7 +50,7 @@ final class Targets: Sendable {
     } catch is RedisError { fromRedis = nil }
     let (stored, removed) = try await store.read { db in (try TargetQueries.members(db, of: name), try TargetQueries.removed(db))
     }
-    let names = fromRedis.map { fleet.isGathering() ? Array(Set($0).union(stored)) : $0 } ?? stored
+    let names = fromRedis.map { Array(Set($0).union(stored.filter { fleet.isGathering(AgentID($0)) })) } ?? stored
     let members = names.filter { nameFault($0) == nil && !removed.contains($0) }.sorted().map { AgentID($0) }
     guard members.isEmpty else { return members }
     throw fromRedis == nil ? TargetFault.redisAway(name) : TargetFault.unknown(name)

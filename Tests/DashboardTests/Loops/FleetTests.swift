@@ -57,4 +57,19 @@ import Testing
     #expect(!fleet.isOnline(a))
     #expect(fleet.presence(of: a).lastSeenAt == 1000)
   }
+
+  @Test func whatRedisHoldsOfAnAgentIsWholeOnlyOnceItWasHeardSinceRedisWasLost() {
+    // Found by chaos: a dashboard that started after Redis had come back empty took two of three members for the whole project.
+    let fleet = Fleet(now: start)
+    let later = start + BusLimits.gathering
+    _ = fleet.seen([(a, 1000)], now: start)
+    #expect(fleet.isGathering(a, now: later))
+    fleet.spoke(a, at: 1000, now: start + .seconds(1))
+    #expect(fleet.isGathering(a, now: start + .seconds(2)))
+    #expect(!fleet.isGathering(a, now: later))
+    fleet.redisWasLost(now: later)
+    #expect(fleet.isGathering(a, now: later + .seconds(3600)))
+    _ = fleet.seen([(a, 2000)], now: later + .seconds(3600))
+    #expect(!fleet.isGathering(a, now: later + .seconds(3601)))
+  }
 }
