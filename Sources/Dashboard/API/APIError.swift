@@ -115,6 +115,9 @@ extension APIError {
   static func unknownRun(_ name: String) -> APIError {
     APIError(.unknownRun, "there is no run \"\(shown(name))\"", hint: "an auuid is <uuid>-<task id>; GET /v1/runs lists them")
   }
+  static func unknownAttempt(_ attempt: Int, of run: RunRecord) -> APIError {
+    APIError(.unknownRun, "\(run.id) has no attempt \(attempt)", hint: "its present attempt is \(run.attempt)")
+  }
   static func unknownTask(_ name: String) -> APIError {
     APIError(.unknownTask, "there is no task \"\(shown(name))\"", hint: "GET /v1/tasks lists them")
   }

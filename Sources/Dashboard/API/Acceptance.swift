@@ -128,7 +128,7 @@ struct Acceptance: Sendable {
       var task = FreshTask(
         id: id, auuid: addressee.isOneRun ? runs[0].id.description : "\(addressee.target)-\(id)", target: addressee.target,
         kind: addressee.kind, spec: body.spec, origin: .http, createdAt: now.milliseconds,
-        startBefore: (WallTime(milliseconds: clock.now) + .seconds(body.expires)).milliseconds, runs: runs)
+        startBefore: (WallTime(milliseconds: clock.now) + .seconds(body.expires)).milliseconds, retries: body.retries, runs: runs)
       try admit(&task, db)
       try task.insert(into: db)
       return task

@@ -73,7 +73,8 @@ struct HistoryRoutes: Sendable {
     try request.allow()
     return try await services.store.read { db in
       guard let run = try RunQueries.find(db, named: name) else { throw APIError.unknownRun(name) }
-      return .json(JSONBody.object { run.write(to: &$0) })
+      let attempts = try AttemptQueries.all(db, run)
+      return .json(JSONBody.object { run.write(to: &$0, attempts: attempts) })
     }
   }
 

@@ -63,6 +63,7 @@ struct LogObject: Sendable {
     body.field("state", source.run.state.rawValue)
     body.field("auuid", source.run.id.description)
     body.field("droppedBytes", source.run.droppedBytes)
+    if source.run.retries > 0 { body.field("attempt", source.run.attempt) }
   }
 
   private func eachChunk(_ use: ([UInt8]) async throws -> Void) async throws {

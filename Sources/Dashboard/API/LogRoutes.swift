@@ -41,25 +41,50 @@ struct LogRoutes: Sendable {
   }
 
   private func answer(_ subject: Subject, _ request: Request) async throws -> Response {
-    try request.allow("stream", "follow")
+    try request.allow("stream", "follow", "attempt")
     let stream = try Self.stream(request)
+    let attempt = try Self.attempt(request)
     let follows = try request.flag("follow")
     switch subject {
     case .run(let run):
       if follows {
-        let follow = LogFollow(services: services, run: run.id, stream: stream)
+        if let attempt { _ = try await shown(run, attempt) }
+        let follow = LogFollow(services: services, run: run.id, stream: stream, only: attempt)
         guard request.accepts("text/event-stream") else { return follow.plain() }
-        return follow.events(after: request.headers[.lastEventID].flatMap { Int64($0) })
+        return follow.events(after: request.headers[.lastEventID].flatMap { LogFollow.Place($0) })
       }
-      let source = try await LogSource(run, in: services.store, stream: stream)
+      let source = try await LogSource(try await shown(run, attempt), in: services.store, stream: stream)
       if request.accepts("text/plain") { return try await LogText.response(source, request) }
       return try await LogObject(source: source).response()
     case .task(let task):
+      guard attempt == nil else {
+        throw APIError.badField(
+          "attempt", "attempts are one run's", hint: "ask for one of its runs: GET /v1/tasks/\(task.id) lists them")
+      }
       guard !follows else {
         throw APIError.badField(
           "follow", "a task's log cannot be followed", hint: "follow one of its runs: GET /v1/tasks/\(task.id) lists them")
       }
       return request.accepts("text/plain") ? texts(of: task, stream) : objects(of: task, stream)
+    }
+  }
+
+  private static func attempt(_ request: Request) throws(APIError) -> Int? {
+    guard let text = request.query["attempt"] else { return nil }
+    guard let number = Int(text), number >= 1 else { throw .badField("attempt", "\"attempt\" must be a whole number from 1 on") }
+    return number
+  }
+
+  /// The run with the values of an attempt in it; by default, with the output of its newest one that was started.
+  private func shown(_ run: RunRecord, _ attempt: Int?) async throws -> RunRecord {
+    try await services.store.read { db in
+      guard let attempt else {
+        var newest = try AttemptQueries.newestStarted(db, run)
+        newest.state = run.state
+        return newest
+      }
+      guard let found = try AttemptQueries.find(db, run, attempt) else { throw APIError.unknownAttempt(attempt, of: run) }
+      return found
     }
   }
 
@@ -81,7 +106,7 @@ struct LogRoutes: Sendable {
       body: .stream(length: nil) { writer in
         var between = ""
         try await eachRun(of: task) { run in
-          let source = try await LogSource(run, in: services.store, stream: stream)
+          let source = try await LogSource(try await shown(run, nil), in: services.store, stream: stream)
           try await writer.write("\(between)==> \(run.id.agent.text) <==\n")
           try await LogText.write(source, 0..<source.total, to: writer)
           between = try await source.read(from: max(0, source.total - 1), count: 1).first.map { $0 == 10 ? "\n" : "\n\n" } ?? "\n"
@@ -101,7 +126,8 @@ struct LogRoutes: Sendable {
         var between = ""
         try await eachRun(of: task) { run in
           try await writer.write(between)
-          try await LogObject(source: try await LogSource(run, in: services.store, stream: stream)).write(to: writer)
+          try await LogObject(source: try await LogSource(try await shown(run, nil), in: services.store, stream: stream)).write(
+            to: writer)
           between = ","
         }
         try await writer.write("]}")

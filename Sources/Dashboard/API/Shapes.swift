@@ -4,8 +4,10 @@ import Shared
 
 extension RunRecord {
   /// A run's fields.
-  /// - Parameter log: the first bytes of its log, where the route gives them.
-  func write(to body: inout JSONBody, log: EncodedLog? = nil) {
+  /// - Parameters:
+  ///   - attempts: all of them, where the route gives them.
+  ///   - log: the first bytes of its log, where the route gives them.
+  func write(to body: inout JSONBody, attempts: [RunRecord]? = nil, log: EncodedLog? = nil) {
     body.field("auuid", id.description)
     body.field("task", id.task.description)
     body.field("uuid", id.agent.text)
@@ -30,6 +32,9 @@ extension RunRecord {
     body.field("signalled", signalled)
     body.field("left", left)
     body.field("note", note)
+    body.field("retries", retries)
+    body.time("nextAttemptAt", nextAttemptAt)
+    if let attempts { body.list("attempts", attempts) { body, attempt in body.object { attempt.writeAttempt(to: &$0) } } }
     if let log {
       body.field("log", log.text)
       body.field("encoding", log.encoding.rawValue)
@@ -45,6 +50,27 @@ extension JSONBody {
         if let count = counts[state] { body.field(state.rawValue, count) }
       }
     }
+  }
+}
+
+extension RunRecord {
+  /// The fields of the attempt that it shows.
+  func writeAttempt(to body: inout JSONBody) {
+    body.field("attempt", attempt)
+    body.field("state", state.rawValue)
+    body.field("exitCode", exitCode)
+    body.field("signal", signal)
+    body.field("reason", reason)
+    body.time("sentAt", sentAt)
+    body.time("startedAt", startedAt)
+    body.time("finishedAt", finishedAt)
+    body.field("outputBytes", outputBytes)
+    body.field("droppedBytes", droppedBytes)
+    body.field("stdoutSha256", stdoutSha256)
+    body.field("stderrSha256", stderrSha256)
+    body.field("signalled", signalled)
+    body.field("left", left)
+    body.field("note", note)
   }
 }
 

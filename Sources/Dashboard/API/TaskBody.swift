@@ -8,6 +8,7 @@ struct TaskBody: Sendable, Equatable {
   var spec: TaskSpec
   /// Seconds from acceptance to start.
   var expires: Double
+  var retries: Retries
 
   static let longestTaskname = 64 * 1024
   /// About 31 years; beyond it sums of times could overflow.
@@ -25,6 +26,7 @@ struct TaskBody: Sendable, Equatable {
     spec.stdin = Self.input(&reader)
     spec.timeout = Self.timeout(&reader)
     expires = Self.expires(&reader)
+    retries = Self.retries(&reader)
     try reader.finish()
   }
 
@@ -61,6 +63,30 @@ struct TaskBody: Sendable, Equatable {
         .badField, "timeout", "\"timeout\" must not be more than \(Int(longestTime)) seconds", hint: "a negative one means none")
     }
     return seconds < 0 ? -1 : seconds
+  }
+
+  private static func retries(_ reader: inout FieldReader) -> Retries {
+    var retries = Retries.none
+    if let count = reader.integer("retries", in: 0...Int64(Retries.most)) { retries.count = Int(count) }
+    if let seconds = reader.number("retryDelay") {
+      let longest = Double(Retries.longestDelay.components.seconds)
+      if seconds < 0 || seconds > longest {
+        reader.fault(.badField, "retryDelay", "\"retryDelay\" must be from 0 to \(Int(longest)) seconds")
+      } else {
+        retries.delay = .milliseconds(Int64((seconds * 1000).rounded()))
+      }
+    }
+    if let names = reader.strings("retryOn") {
+      let states = names.map { RunState(rawValue: $0) }
+      retries.on = Set(states.compactMap { $0 })
+      if names.isEmpty || states.contains(nil) || !retries.on.isSubset(of: Retries.allowed) {
+        let allowed = Retries.allowed.map(\.rawValue).joined(separator: ", ")
+        reader.fault(
+          .badField, "retryOn", "\"retryOn\" must name one or more of \(allowed)",
+          hint: "leave it out for \(Retries.none.text); \"retries\": 0 means never")
+      }
+    }
+    return retries
   }
 
   private static func expires(_ reader: inout FieldReader) -> Double {

@@ -42,8 +42,10 @@ struct WholeRuns: Sendable {
       let runs = try RunQueries.ofTask(db, task, after: after, limit: Self.batch)
       var body = JSONBody()
       for run in runs {
-        let (bytes, cut) = try OutputQueries.head(db, run: run.row, attempt: run.attempt, limit: Self.logBytes)
-        body.object { run.write(to: &$0, log: EncodedLog(bytes, cut: cut)) }
+        let attempts = try AttemptQueries.all(db, run)
+        let shown = try AttemptQueries.newestStarted(db, run).attempt
+        let (bytes, cut) = try OutputQueries.head(db, run: run.row, attempt: shown, limit: Self.logBytes)
+        body.object { run.write(to: &$0, attempts: attempts, log: EncodedLog(bytes, cut: cut)) }
       }
       return (body.bytes, runs.last?.id.agent.text)
     }

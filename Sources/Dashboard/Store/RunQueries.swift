@@ -34,6 +34,10 @@ struct RunRecord: Sendable, Equatable {
   var signalled: Int
   var left: Int
   var note: String?
+  /// Attempts after the first that the task asked for.
+  var retries: Int
+  /// The run waits for its next attempt at least until then.
+  var nextAttemptAt: Int64?
 
   /// The verdict is there, and so is all the output that was kept.
   var isComplete: Bool {
@@ -87,7 +91,7 @@ enum RunQueries {
     runs.id, runs.task, runs.uuid, runs.project, tasks.taskname, tasks.args, runs.state, runs.attempt, runs.exit_code, runs.signal,
     runs.reason, runs.overdue, runs.queued_at, runs.sent_at, runs.started_at, runs.finished_at, runs.stop_requested_at,
     runs.output_bytes, runs.output_stored, runs.dropped_bytes, runs.dropped_from, runs.stdout_sha256, runs.stderr_sha256,
-    runs.signalled, runs.remaining, runs.note
+    runs.signalled, runs.remaining, runs.note, runs.retries, CASE WHEN runs.held THEN runs.not_before END
     """
   private static let from = "FROM runs JOIN tasks ON tasks.id = runs.task"
 
@@ -162,7 +166,7 @@ enum RunQueries {
       startedAt: row[14], finishedAt: row[15], stopRequestedAt: row[16], outputBytes: row[17], outputStored: row[18],
       droppedBytes: row[19], droppedFrom: row[20], stdoutSha256: row[21], stderrSha256: row[22], signalled: row[23],
       left: row[24],
-      note: row[25])
+      note: row[25], retries: row[26], nextAttemptAt: row[27])
   }
 }
 

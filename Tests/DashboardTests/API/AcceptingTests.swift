@@ -113,6 +113,15 @@ import Testing
     (#"{"taskname":"t","timeout":"1"}"#, "bad_field timeout"),
     (#"{"taskname":"t","expires":0}"#, "bad_field expires"),
     (#"{"taskname":"t","expires":-1}"#, "bad_field expires"),
+    (#"{"taskname":"t","retries":101}"#, "bad_field retries"),
+    (#"{"taskname":"t","retries":-1}"#, "bad_field retries"),
+    (#"{"taskname":"t","retries":1.5}"#, "bad_field retries"),
+    (#"{"taskname":"t","retries":"3"}"#, "bad_field retries"),
+    (#"{"taskname":"t","retries":1,"retryDelay":-1}"#, "bad_field retryDelay"),
+    (#"{"taskname":"t","retries":1,"retryDelay":3601}"#, "bad_field retryDelay"),
+    (#"{"taskname":"t","retries":1,"retryOn":[]}"#, "bad_field retryOn"),
+    (#"{"taskname":"t","retries":1,"retryOn":["failed","killed"]}"#, "bad_field retryOn"),
+    (#"{"taskname":"t","retries":1,"retryOn":"failed"}"#, "bad_field retryOn"),
     (#"{"taskname":"t","stdinBase64":"?"}"#, "bad_field stdinBase64"),
     (#"{"taskname":"t","stdin":"a","stdinBase64":"YQ=="}"#, "bad_field stdinBase64"),
     (#"{"taskname":"t","uuid":"a b"}"#, "bad_name uuid"),
@@ -176,6 +185,24 @@ import Testing
       #expect(before == accepted.startBefore)
       let run = try await scene.json("/v1/runs/\(auuid)")
       #expect(run["args"] == ["a", "ä"])
+    }
+  }
+
+  @Test(arguments: [
+    (#"{"taskname":"t"}"#, Retries.none),
+    (#"{"taskname":"t","retries":100}"#, Retries(count: 100, delay: .seconds(2), on: [.failed, .timedOut])),
+    (
+      #"{"taskname":"t","retries":3,"retryDelay":0.25,"retryOn":["lost","failed"]}"#,
+      Retries(count: 3, delay: .milliseconds(250), on: [.failed, .lost])
+    ),
+  ])
+  func whatIsAskedAboutRetriesReachesTheRun(body: String, expected: Retries) async throws {
+    try await withScene { scene in
+      let auuid = try await scene.postOne("web1", body)
+      let id = try #require(RunID(auuid))
+      let row = try await scene.store.read { try RunRow.fetch($0, task: id.task, agent: id.agent) }
+      #expect(row?.knowledge.retries == expected)
+      #expect(try await scene.json("/v1/runs/\(auuid)")["retries"] == .integer(Int64(expected.count)))
     }
   }
 

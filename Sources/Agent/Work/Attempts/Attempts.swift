@@ -12,6 +12,8 @@ final class Attempts {
   private(set) var forgotten: ULID?
   /// Newest run of each plain task, by its name.
   private(set) var aliases: [[UInt8]: ULID]
+  /// The highest attempt that is known of a task, where that is not its first.
+  private var laterAttempts: [ULID: Int] = [:]
   /// The highest send number that was read.
   var sends: SendNumber
   /// With a runner.
@@ -27,6 +29,15 @@ final class Attempts {
     forgotten = contents.forgotten
     aliases = contents.aliases
     sends = contents.sends
+    for id in settled.keys { learn(id) }
+    for id in parked.keys { learn(id) }
+  }
+
+  /// The highest attempt that is known of a task; it need not have been started.
+  func latest(of task: ULID) -> Int { laterAttempts[task] ?? 1 }
+
+  private func learn(_ id: AttemptID) {
+    if id.attempt > 1 { laterAttempts[id.task] = max(id.attempt, laterAttempts[id.task] ?? 1) }
   }
 
   subscript(id: AttemptID) -> Attempt? { live[id] }
@@ -41,6 +52,7 @@ final class Attempts {
 
   func add(_ attempt: Attempt) {
     live[attempt.id] = attempt
+    learn(attempt.id)
     count(attempt.stage, 1)
     if let plain = attempt.plain, attempt.id.task >= aliases[plain.name.bytes] ?? .min {
       aliases[plain.name.bytes] = attempt.id.task
@@ -101,6 +113,7 @@ final class Attempts {
   func forget(_ newest: ULID) {
     forgotten = max(forgotten ?? newest, newest)
     settled = settled.filter { $0.key.task > newest }
+    laterAttempts = laterAttempts.filter { $0.key > newest }
   }
 
   private func count(_ stage: Attempt.Stage, _ by: Int) {

@@ -49,8 +49,16 @@ extension Worker {
     }
   }
 
-  func outputPath(_ attempt: Attempt) -> String {
-    "\(settings.runsFolder)/\(attempt.run)" + (attempt.id.attempt == 1 ? "" : ".\(attempt.id.attempt)") + ".log"
+  func outputPath(_ attempt: Attempt) -> String { outputPath(attempt.run, attempt.id.attempt) }
+
+  /// Each attempt has a file of its own, for the file is the proof that it was started.
+  func outputPath(_ run: RunID, _ attempt: Int) -> String {
+    "\(settings.runsFolder)/\(run)" + (attempt == 1 ? "" : ".\(attempt)") + ".log"
+  }
+
+  /// The newest attempt of a run that was started; 1 where none was.
+  func newestStarted(_ run: RunID) -> Int {
+    (1...attempts.latest(of: run.task)).last { $0 == 1 || Files.exists(outputPath(run, $0)) } ?? 1
   }
 
   private func order(_ attempt: Attempt) throws(Resolution.Fault) -> AttemptOrder {

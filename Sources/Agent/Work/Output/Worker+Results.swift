@@ -1,5 +1,5 @@
 // Result hashes (API.md, "By redis-cli alone"): at the start, at most once a second while output flows, and at the verdict, under the run's
-// id and, for a task of the plain hash, under its alias. Written beside the reports, in the same pipeline. One that could not be written
+// id and, for a task of the plain hash, under its alias. Of several attempts the newest that was started is shown. Written beside the reports, in the same pipeline. One that could not be written
 // stays due; an attempt is not settled before its last one was written.
 
 import Redis
@@ -40,6 +40,13 @@ extension Worker {
       results.remove(id)
       attempt.resultWrittenAt = now
       let isLast = attempt.stage == .ended
+      // The hash is that of the run's newest attempt that was started: neither an earlier one that was held up nor a later one that never was
+      // is written over it.
+      let shown = newestStarted(attempt.run)
+      if shown > id.attempt || shown < id.attempt && attempt.verdict?.state.saysNeverStarted ?? false {
+        if isLast { resultIsDone(attempt) }
+        continue
+      }
       let result = AgentBus.Result(
         agent: uuid, task: id.task, taskname: attempt.plain?.name.bytes ?? Array((attempt.spec?.taskname ?? "").utf8),
         log: log(of: attempt),
@@ -65,7 +72,10 @@ extension Worker {
       results.insert(attempt.id)
       return
     }
-    guard write.isLast else { return }
+    if write.isLast { resultIsDone(attempt) }
+  }
+
+  private func resultIsDone(_ attempt: Attempt) {
     attempt.isResultDone = true
     attempt.shortOutput = attempt.shortSegments == nil ? nil : attempt.shortOutput
     settleIfDone(attempt)
@@ -88,12 +98,12 @@ extension Worker {
 
   func log(of name: String, limit: Int) -> AgentWork.FoundLog? {
     guard let run = run(named: name) else { return nil }
-    let id = AttemptID(task: run.task)
+    let id = AttemptID(task: run.task, attempt: newestStarted(run))
     if let attempt = attempts[id] {
       let bytes = LogText.read(outputPath(attempt), limit: limit, dropped: dropped(attempt))
       return AgentWork.FoundLog(run: run, bytes: bytes ?? [])
     }
-    let path = "\(settings.runsFolder)/\(run).log"
+    let path = outputPath(run, id.attempt)
     if let count = attempts.lastWord(of: id), case .ended(_, let ending)? = try? journal.record(at: count) {
       let verdict = ending.verdict
       let gap = verdict.droppedBytes > 0 ? (verdict.droppedFrom ?? 0, verdict.droppedBytes) : nil
