@@ -37,6 +37,8 @@ struct Attendant: Sendable {
     var kind: ControlMessage.Kind
     var cause: EndCause?
     var stop = StopOrder()
+    /// Their output as well.
+    var output = false
   }
 
   private func duties(of open: [OpenRun]) -> Duties {
@@ -121,7 +123,7 @@ struct Attendant: Sendable {
       for part in item.ids.chunks(of: Self.idsInMessage) {
         let message = ControlMessage(
           item.ask.kind, to: item.address, attempts: part, cause: item.ask.cause, signal: item.ask.stop.signal,
-          grace: item.ask.stop.grace)
+          grace: item.ask.stop.grace, output: item.ask.output ? true : nil)
         commands.append(try DashboardBus.control(item.ask.agent, fence: fence, number: number, message))
       }
     }

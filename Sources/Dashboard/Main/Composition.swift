@@ -114,6 +114,7 @@ struct Composition: Sendable {
       ),
       Janitor(store: store, days: settings.retention.days, bytes: Int64(settings.retention.bytes), clock: clock, logger: logger),
       sender, waker, Reconciler(flow: flow, clock: clock), stopper, LapseKeeper(flow: flow),
+      OutputRecaller(flow: flow),
     ]
     for shard in 0..<Keys.shards {
       services.append(ReportCollector.loop(shard: shard, flow))

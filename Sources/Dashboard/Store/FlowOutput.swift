@@ -46,19 +46,46 @@ enum FlowOutput {
     dropped: Range<Int64>?
   ) throws -> Int64? {
     let end = slice.offset + Int64(bytes.count)
-    guard end > stored, slice.offset >= 0 else { return nil }
-    let skip = Int(max(0, stored - slice.offset))
-    try db.cachedStatement(sql: "INSERT OR IGNORE INTO output (run, attempt, offset, segments, bytes) VALUES (?, ?, ?, ?, ?)")
-      .execute(
-        arguments: [
-          run, attempt, slice.offset + Int64(skip), Segments.text(slice.segments, skipping: skip),
-          Data(bytes.dropFirst(skip)),
-        ])
+    guard slice.offset >= 0, !bytes.isEmpty else { return nil }
+    var missing: [Range<Int64>] = []
+    if slice.offset < stored { missing = try holes(db, run, attempt, in: slice.offset..<min(end, stored)) }
+    if end > stored { missing.append(max(stored, slice.offset)..<end) }
+    guard !missing.isEmpty else { return nil }
+    for range in missing {
+      let skip = Int(range.lowerBound - slice.offset)
+      try db.cachedStatement(sql: "INSERT OR IGNORE INTO output (run, attempt, offset, segments, bytes) VALUES (?, ?, ?, ?, ?)")
+        .execute(
+          arguments: [
+            run, attempt, range.lowerBound, Segments.text(slice.segments, skipping: skip, keeping: range.count),
+            Data(bytes.dropFirst(skip).prefix(range.count)),
+          ])
+    }
     // Output has a stream of its own: what was on its way when the verdict dropped the middle comes after it.
     if let dropped, dropped.overlaps(slice.offset..<end) {
       try drop(db, run: run, attempt: attempt, from: dropped.lowerBound, count: Int64(dropped.count))
     }
-    return end
+    return max(end, stored)
+  }
+
+  /// What is not there of bytes that lie before the end: usually nothing, for they came twice. In a restored store it is what was acknowledged
+  /// before and comes again.
+  private static func holes(_ db: Database, _ run: Int64, _ attempt: Int, in wanted: Range<Int64>) throws -> [Range<Int64>] {
+    let rows = try Row.fetchAll(
+      try db.cachedStatement(
+        sql: """
+          SELECT offset, length(bytes) FROM output WHERE run = ? AND attempt = ? AND offset < ?
+          AND offset >= coalesce((SELECT max(offset) FROM output WHERE run = ? AND attempt = ? AND offset <= ?), 0) ORDER BY offset
+          """), arguments: [run, attempt, wanted.upperBound, run, attempt, wanted.lowerBound])
+    var found: [Range<Int64>] = []
+    var next = wanted.lowerBound
+    for row in rows {
+      let offset: Int64 = row[0]
+      let length: Int64 = row[1]
+      if offset > next { found.append(next..<offset) }
+      next = max(next, offset + length)
+    }
+    if next < wanted.upperBound { found.append(next..<wanted.upperBound) }
+    return found
   }
 
   /// The command wrote more than is kept: what lies in the dropped middle goes.

@@ -249,10 +249,14 @@ enum FlowReports {
     var outcome = BatchOutcome(agent: frame.agent, address: frame.from)
     guard try !FlowRemoval.isFenced(db, frame.agent, frame.from.journal) else { return outcome }
     var agent = try AgentRow.fetch(db, frame.agent, now: now)
+    let before = agent.output
     let judgement = agent.output.judge(incarnation: frame.from.incarnation, first: frame.sequence, count: 1, oldest: frame.oldest)
     outcome.acknowledgement = agent.acknowledgement
     guard case .apply = judgement else { return outcome }
     outcome.applied = true
+    // Acknowledged, and not here: this store is a restored copy.
+    let next = before.incarnation == frame.from.incarnation ? before.sequence + 1 : 1
+    if frame.oldest > next { try OutputRecall.note(db, frame.agent) }
     var rest = frame.bytes[...]
     for slice in frame.slices {
       let bytes = rest.prefix(slice.length)

@@ -127,6 +127,7 @@ struct AgentRow {
     try db.execute(sql: "UPDATE agents SET restored = ? WHERE uuid = ?", arguments: [known.raw, agent.text])
     try db.cachedStatement(sql: "UPDATE runs SET state = 'sent', number = ?, sent_at = ? WHERE uuid = ? AND state = 'queued'")
       .execute(arguments: [known.raw, now, agent.text])
+    try OutputRecall.note(db, agent)
     return true
   }
 }

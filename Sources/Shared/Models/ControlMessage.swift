@@ -31,10 +31,12 @@ public struct ControlMessage: Sendable, Equatable, Codable {
   public var signal: String?
   /// Seconds between the signal and KILL; nil: the agent's default.
   public var grace: Double?
+  /// With `reconcile`: send their output from its beginning as well.
+  public var output: Bool?
 
   public init(
     _ kind: Kind, to: AgentAddress? = nil, fence: Fence? = nil, number: SendNumber? = nil, attempts: [AttemptID]? = nil,
-    cause: Cause? = nil, signal: String? = nil, grace: Double? = nil
+    cause: Cause? = nil, signal: String? = nil, grace: Double? = nil, output: Bool? = nil
   ) {
     self.kind = kind
     self.to = to
@@ -44,6 +46,7 @@ public struct ControlMessage: Sendable, Equatable, Codable {
     self.cause = cause
     self.signal = signal
     self.grace = grace
+    self.output = output
   }
 
   public init(bytes: [UInt8]) throws(FrameFault) { self = try Frame(bytes: bytes).decode(ControlMessage.self, as: .control) }

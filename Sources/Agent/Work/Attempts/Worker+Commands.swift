@@ -42,7 +42,9 @@ extension Worker {
     switch reply {
     case .nothing: break
     case .sayUnknown: say(SaidEvent(event: ReportEvent(.unknown, attempt: id)))
-    case .report: report(id, attempt)
+    case .report:
+      report(id, attempt)
+      if message.output == true, let attempt = attempts[id] { shipAgain(attempt) }
     case .tombstone(let cause): records.append(.tombstone(id, cause, number: message.number ?? .zero, wallMilliseconds: wall))
     case .lost:
       let note = "it is older than what the agent remembers"

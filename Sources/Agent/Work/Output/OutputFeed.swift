@@ -17,6 +17,7 @@ final class OutputFeed {
   let start: UInt64
   private let run: String
   private let attempt: UInt64
+  private let records: [UInt8]
   private var reader: RecordsReader
   private(set) var state = RecordedAttempt()
   /// Segments from `next` on, as far as they were read.
@@ -29,6 +30,12 @@ final class OutputFeed {
   var due = MonotonicTime.distantPast
   /// No record will follow: the exit is known, or the runner is gone.
   private(set) var isClosed = false
+  /// How it was closed where no exit record did it: to be done again after a rewind.
+  private var closing: Closing?
+  private enum Closing {
+    case spool(UInt64)
+    case verdict(Verdict)
+  }
 
   /// - Parameters:
   ///   - records: where the attempt's records begin, or anything before that.
@@ -38,6 +45,7 @@ final class OutputFeed {
     run = "\(attempt.run)"
     self.attempt = UInt64(attempt.id.attempt)
     self.path = Array(path.utf8)
+    self.records = records
     reader = RecordsReader(path: records, offset: offset)
   }
 
@@ -94,6 +102,7 @@ final class OutputFeed {
   /// The runner is gone without an exit record: what the spool holds beyond the records belongs to a stream that nobody knows.
   func close(spoolBytes: UInt64) {
     isClosed = true
+    closing = .spool(spoolBytes)
     let known = next + ahead.reduce(0) { $0 + $1.length }
     if state.layout.head == 0 || spoolBytes <= state.layout.head, spoolBytes > known {
       append(Runner.Segment(.unknown, spoolBytes - known))
@@ -102,6 +111,7 @@ final class OutputFeed {
 
   /// Everything that the journal says, where the records are gone.
   func fabricate(_ verdict: Verdict) {
+    closing = .verdict(verdict)
     state = RecordedAttempt()
     state.apply(.begin(BeginRecord(run: run, attempt: attempt, outputPath: path, cap: .max, wallMilliseconds: 0)))
     var exit = ExitRecord(run: run, attempt: attempt, how: .exited(0))
@@ -113,6 +123,18 @@ final class OutputFeed {
     state.apply(.exit(exit))
     ahead = exit.total > next ? [Runner.Segment(.unknown, exit.total - next)] : []
     isClosed = true
+  }
+
+  /// Begins again with the first byte. What is in frames stays counted there.
+  func rewind() {
+    (next, ahead, isClosed) = (0, [], false)
+    state = RecordedAttempt()
+    if case .verdict(let verdict) = closing { return fabricate(verdict) }
+    reader = RecordsReader(path: records, offset: start)
+    advance()
+    guard case .spool(let bytes) = closing else { return }
+    advanceToEnd()
+    close(spoolBytes: bytes)
   }
 
   // MARK: Shipping

@@ -114,6 +114,18 @@ extension Worker {
     return try? message.encoded()
   }
 
+  /// The dashboard lacks what it had acknowledged: its store is a restored copy. All of it goes again; what is there is skipped there.
+  func shipAgain(_ attempt: Attempt) {
+    guard attempt.stage != .waiting else { return }
+    attempt.isOutputDone = false
+    if let feed = attempt.feed {
+      feed.rewind()
+      feedIsReady(attempt, atOnce: true)
+    } else if attempt.stage == .ended {
+      resumeOutput(attempt)
+    }
+  }
+
   func acknowledged(_ frame: SaidFrame) {
     for part in frame.slices {
       guard let attempt = attempts[part.id], let feed = attempt.feed else { continue }
