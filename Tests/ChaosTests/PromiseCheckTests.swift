@@ -57,6 +57,8 @@ import Testing
     #expect(found { $0.rows[run] = Self.row(.failed, exitCode: 3) }.contains { $0.contains("cannot be") })
     #expect(found { $0.rows[run] = Self.row(.killed, signal: "TERM") }.contains { $0.contains("cannot be") })
     #expect(found { $0.rows[run] = Self.row(.lost) }.contains { $0.contains("nobody killed its runner") })
+    #expect(found { $0.ledger.killRefused[run] = "404 unknown_run" }.contains { $0.contains("kill it was refused") })
+    #expect(found { $0.ledger.killRefused[run] = "409 already_ended" } == [])
     #expect(found { $0.oddLines = ["half a li"] }.count == 1)
     #expect(found { $0.surprises = ["agent 1 ended by itself"] }.count == 1)
     #expect(found { $0.leftBehind = [ProcessEntry(pid: 9, commandLine: "sleep 600")] }.count == 1)
@@ -110,6 +112,26 @@ import Testing
     #expect(
       after(Deeds.Restore(copiedAt: 900, restoredAt: 3000)) { $0.starts[run] = ($0.starts[run] ?? []) + ($0.starts[run] ?? []) }
         .count == 1)
+  }
+
+  @Test func aRunThatMayBeRetriedIsStartedOnceForEachAttemptAndNoMoreThanItMay() throws {
+    let number = try #require((0..<1000).first { PostedTask(seed: Self.seed, number: $0, agents: Self.agents).retries > 0 })
+    func starts(_ count: Int, attempt: Int) throws -> Int {
+      let run = "host-0-07"
+      let json = try JSONReader.parse(
+        #"{"auuid":"\#(run)","uuid":"host-0","taskname":": chaos \#(number);","state":"succeeded","attempt":\#(attempt),"exitCode":0}"#
+      )
+      var evidence = Evidence(seed: Self.seed, agents: Self.agents, redisForgets: false, databaseGoesBack: false)
+      evidence.ledger.posts[number] = PostRecord(number: number, at: 1, answeredAt: 2, outcome: .unanswered("cut"))
+      evidence.rows[run] = RunRow(json)
+      evidence.starts[run] = (0..<count).compactMap { StartLine("\(run) \(100 + $0) \(number)") }
+      evidence.ends[run] = count
+      return PromiseCheck(evidence).violations.count
+    }
+    #expect(try starts(2, attempt: 2) == 0)
+    #expect(try starts(1, attempt: 3) == 0)
+    #expect(try starts(3, attempt: 2) == 1)
+    #expect(try starts(5, attempt: 5) == 2)
   }
 
   @Test func plainTasksAreAsDurableAsTheirRedis() {

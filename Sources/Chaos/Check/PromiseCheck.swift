@@ -26,6 +26,7 @@ struct PromiseCheck {
         ($0, PostedTask(seed: evidence.seed, number: $0, agents: evidence.agents))
       })
     accepted()
+    kills()
     rowsAreVerdicts()
     verdictsStay()
     startedOnce()
@@ -61,6 +62,19 @@ struct PromiseCheck {
     }
   }
 
+  /// A run that was accepted can be asked to be killed; only one that has ended refuses.
+  private mutating func kills() {
+    let forgotten = Set(
+      evidence.ledger.posts.values.filter(isForgotten).flatMap { post -> [String] in
+        if case .accepted(let runs) = post.outcome { runs } else { [] }
+      })
+    for (run, refusal) in evidence.ledger.killRefused where !forgotten.contains(run) && !refusal.hasPrefix("409 ") {
+      // Said before anything is looked at.
+      if refusal.hasPrefix("503 ") { continue }
+      found("was accepted, and a request to kill it was refused with \(refusal)", run: run)
+    }
+  }
+
   private mutating func rowsAreVerdicts() {
     for (run, row) in evidence.rows where RunState(rawValue: row.state)?.isVerdict != true {
       let started =
@@ -87,8 +101,12 @@ struct PromiseCheck {
   private mutating func startedOnce() {
     for line in evidence.oddLines.prefix(5) { found("a line of the file of starts cannot be read: \(line)") }
     for (run, lines) in evidence.starts {
-      if lines.count > 1 { found("was started \(lines.count) times, by runners \(lines.map(\.runner))", run: run) }
-      if evidence.ends[run, default: 0] > 1 { found("ended more than once on disk", run: run) }
+      let allowed = 1 + (lines[0].number.flatMap { tasks[$0]?.retries } ?? 0)
+      if lines.count > allowed { found("was started \(lines.count) times, by runners \(lines.map(\.runner))", run: run) }
+      if let row = evidence.rows[run], lines.count > row.attempt, lines.count <= allowed {
+        found("was started \(lines.count) times in \(row.attempt) attempts, by runners \(lines.map(\.runner))", run: run)
+      }
+      if evidence.ends[run, default: 0] > allowed { found("ended more often than it may be started", run: run) }
       guard evidence.rows[run] == nil, let number = lines[0].number else { continue }
       guard let post = evidence.ledger.posts[number] else { found("was started and never posted", run: run); continue }
       if !isForgotten(post) { found("was started, and the dashboard does not know it", run: run, at: post.at) }
@@ -110,7 +128,9 @@ struct PromiseCheck {
         found("is succeeded, and did not come to its end", run: run, at: at)
       }
       if let fault = evidence.outputFaults[run] { found("is \(row.summary), and \(fault)", run: run, at: at) }
-      let wasKilled = (state == .killed || state == .cancelled) && evidence.ledger.killAsked[run] != nil
+      // One that is killed while it waits for its next attempt keeps the verdict of the last one.
+      let keptVerdict = task.retries > 0 && state == .failed && row.exitCode == 1
+      let wasKilled = (state == .killed || state == .cancelled || keptVerdict) && evidence.ledger.killAsked[run] != nil
       if state != .lost, !wasKilled, !task.allows(state, exitCode: row.exitCode, signal: row.signal) {
         found("is \(row.summary), which a \(task.kind) one cannot be", run: run, at: at)
       }
@@ -120,7 +140,9 @@ struct PromiseCheck {
   /// Its own runner was killed; or, where it did not come so far as to name it, one of its agent's.
   private func isExplained(_ row: RunRow) -> Bool {
     let kills = evidence.deeds.runnerKills.filter { PostedTask.agentName($0.agent) == row.agent }
-    guard let start = evidence.starts[row.run]?.first else { return !kills.isEmpty }
+    guard let start = evidence.starts[row.run]?.last, evidence.starts[row.run]?.count == row.attempt else {
+      return !kills.isEmpty
+    }
     // A shell whose runner was killed before it could ask names the process that inherited it.
     return kills.contains { $0.pid == start.runner } || (start.runner <= 1 && !kills.isEmpty)
   }

@@ -179,7 +179,7 @@ final class Load: Sendable {
           if code == "unknown_route" { return }
           let isSure = answer.status != 202 && answer.status < 500
           ledger.askedToKill(run, refused: isSure ? "\(answer.status) \(code)" : nil)
-        } catch { ledger.askedToKill(run) }
+        } catch { if !error.isRefusal { ledger.askedToKill(run) } }
       }
       Monotonic.pause(20)
     }

@@ -16,7 +16,7 @@ struct Grounds: Sendable {
 
 struct PostedTask: Sendable {
   enum Kind: String, CaseIterable, Sendable {
-    case short, napping, talking, long, big, failing, suicidal, limited, leaving, holding, expiring, missing, stubborn
+    case short, napping, talking, long, big, failing, suicidal, limited, leaving, holding, expiring, missing, stubborn, retrying
   }
 
   let number: Int
@@ -39,7 +39,7 @@ struct PostedTask: Sendable {
     kind = dice.weighted([
       (42, .short), (16, .napping), (6, .talking), (3, .long), (3, .big), (6, .failing), (2, .suicidal), (4, .limited),
       (4, .leaving),
-      (3, .holding), (6, .expiring), (2, .missing), (2, .stubborn),
+      (3, .holding), (6, .expiring), (2, .missing), (2, .stubborn), (6, .retrying),
     ])
     agent = dice.below(12) == 0 ? nil : dice.below(agents)
     wait = dice.below(10) == 0 ? 1 + dice.below(5) : nil
@@ -47,6 +47,9 @@ struct PostedTask: Sendable {
     amount = kind == .big ? 300_000 + dice.below(3_000_000) : 1 + dice.below(40)
     milliseconds = kind == .long ? 4000 + dice.below(16_000) : 20 + dice.below(1200)
   }
+
+  /// How often it may be started again.
+  var retries: Int { kind == .retrying ? 3 : 0 }
 
   // MARK: The request
 
@@ -76,6 +79,11 @@ struct PostedTask: Sendable {
     members.append(.init(key: "env", value: ["CHAOS": .string(grounds.marker)]))
     if kind == .limited { members.append(.init(key: "timeout", value: .double(0.3 + Double(milliseconds) / 1000))) }
     if kind == .expiring { members.append(.init(key: "expires", value: .integer(Int64(1 + amount % 4)))) }
+    if retries > 0 {
+      members.append(.init(key: "retries", value: .integer(Int64(retries))))
+      members.append(.init(key: "retryDelay", value: .double(Double(amount) / 20)))
+      members.append(.init(key: "retryOn", value: ["failed", "lost"]))
+    }
     return JSONValue.object(JSONObject(members)).bytes()
   }
 
@@ -96,6 +104,9 @@ struct PostedTask: Sendable {
     case .leaving: return start + "(setsid sleep 3 >/dev/null 2>&1 &); echo \"left $MUSTER_RUN\"" + end
     case .holding: return start + "sleep 4 & echo \"held $MUSTER_RUN\"" + end
     case .stubborn: return start + "trap '' TERM; echo \"stubborn $MUSTER_RUN\"; \(nap)" + end
+    // Well with its second start.
+    case .retrying:
+      return start + "echo \"try $MUSTER_RUN\"; n=$(grep -c \"^$MUSTER_RUN \" '\(grounds.starts)')\(end); [ $n -ge 2 ]"
     case .missing: return ""
     }
   }
@@ -124,6 +135,7 @@ struct PostedTask: Sendable {
     case .leaving: return Array("left \(run)\n".utf8)
     case .holding: return Array("held \(run)\n".utf8)
     case .stubborn: return Array("stubborn \(run)\n".utf8)
+    case .retrying: return Array("try \(run)\n".utf8)
     case .missing: return []
     }
   }
