@@ -83,7 +83,7 @@ extension ConnectionOwner {
 
   /// Encodes what may go and gives it to the socket in one write.
   func pump() {
-    guard case .ready(let socket, _) = phase else { return }
+    guard case .ready(let socket, _) = phase, !isDemoted else { return }
     while let call = waiting.first, !output.isFull, inFlight.isEmpty || !(call.isBlocking || holdsOthersBack) {
       waiting.removeFirst()
       call.sentAt = now
@@ -100,7 +100,7 @@ extension ConnectionOwner {
 
   private func encode(_ call: PendingCall, _ index: Int, withSource: Bool) {
     let command = call.commands[index]
-    var withSource = withSource
+    var withSource = withSource || command.carriesSource
     if let script = command.script, loadedScripts.insert(script).inserted { withSource = true }
     output.add(command, withSource: withSource)
     inFlight.append(InFlight(call: call, index: index, end: output.added, withSource: withSource))
@@ -132,12 +132,20 @@ extension ConnectionOwner {
       return
     }
     guard let entry = inFlight.popFirst() else { throw .protocolViolation("a reply to nothing: \(reply)") }
+    if let error = reply.error, isRefusedByReplica(error) {
+      isDemoted = true
+      return entry.call.record(.failure(.notSent(.notMaster)), at: entry.index)
+    }
+    // A server that sends elsewhere has not read the script.
+    if let error = reply.error, entry.withSource, error.isRedirection, let script = entry.call.commands[entry.index].script {
+      loadedScripts.remove(script)
+    }
     // NOSCRIPT means that nothing ran, so sending the source repeats nothing; for a caller that has gone on, nothing is sent again.
     let isUnknownScript = reply.error?.code == .noScript && entry.call.commands[entry.index].script != nil
     if isUnknownScript, !entry.withSource, !entry.call.isFinished {
       encode(entry.call, entry.index, withSource: true)
     } else {
-      entry.call.record(.success(reply), at: entry.index)
+      entry.call.record(.success(reply.naming(entry.call.commands[entry.index])), at: entry.index)
     }
   }
 }

@@ -34,6 +34,7 @@ extension ConnectionOwner {
 
   /// Does what is due by the clock.
   func advanceLink() {
+    if isDemoted, inFlight.isEmpty { lose(.notMaster) }
     guard let deadline = linkDeadline, deadline <= now else { return }
     switch phase {
     case .waiting: startAttempt()
@@ -74,19 +75,31 @@ extension ConnectionOwner {
       open(addresses, otherwise: .unresolvable(host: path, reason: "a unix socket's path has 1 to 107 bytes and no NUL"))
     case .tcp(let host, let port):
       if let addresses = SocketAddress.numeric(host: host, port: port) { return open(addresses, otherwise: .connecting) }
-      phase = .resolving
-      let (mailbox, attempt) = (mailbox, attempt)
-      let code = BackgroundThread.start(name: "redis-resolver") {
-        _ = mailbox.post(.resolved(attempt: attempt, SocketAddress.lookUp(host: host, port: port)))
-      }
-      if code != 0 { failAttempt(.system(operation: "pthread_create", errno: code)) }
+      let server = configuration.address
+      resolve { SocketAddress.lookUp(host: host, port: port).map { Resolution(server: server, addresses: $0) } }
+    case .sentinel(let master, let sentinels):
+      let query = SentinelQuery(
+        master: master, sentinels: sentinels, first: nextSentinel, username: configuration.username,
+        password: configuration.password, deadline: attemptDeadline)
+      resolve { query.ask() }
     }
   }
 
-  func resolved(_ attempt: Int, _ result: Result<[SocketAddress], RedisFault>) {
+  /// Whatever blocks happens on a thread of its own.
+  private func resolve(_ find: @escaping @Sendable () -> Result<Resolution, RedisFault>) {
+    phase = .resolving
+    let (mailbox, attempt) = (mailbox, attempt)
+    let code = BackgroundThread.start(name: "redis-resolver") { _ = mailbox.post(.resolved(attempt: attempt, find())) }
+    if code != 0 { failAttempt(.system(operation: "pthread_create", errno: code)) }
+  }
+
+  func resolved(_ attempt: Int, _ result: Result<Resolution, RedisFault>) {
     guard case .resolving = phase, attempt == self.attempt else { return }
     switch result {
-    case .success(let addresses): open(addresses, otherwise: .connecting)
+    case .success(let resolution):
+      server = resolution.server
+      nextSentinel = resolution.sentinel
+      open(resolution.addresses, otherwise: .connecting)
     case .failure(let fault): failAttempt(fault)
     }
   }
@@ -113,6 +126,7 @@ extension ConnectionOwner {
     self.reader = reader
     output = OutputBuffer()
     loadedScripts = []
+    isDemoted = false
     let greeting = Greeting(configuration)
     for command in greeting.commands { output.add(command, withSource: false) }
     phase = .greeting(socket, greeting, answered: 0)
@@ -123,9 +137,10 @@ extension ConnectionOwner {
     phase = .ready(socket, since: now)
     lastFault = nil
     isReopening = false
+    planMasterCheck()
     lastReadAt = now
     epoch += 1
-    mailbox.publish(.connected(epoch: epoch), refusal: nil)
+    mailbox.publish(.connected(epoch: epoch), refusal: nil, server: server)
     for waiter in waiters { waiter.continuation.resume(returning: nil) }
     waiters = []
   }
@@ -156,6 +171,7 @@ extension ConnectionOwner {
   /// Drops the link and at once opens another, for a call that must not be answered any more. Calls are taken meanwhile.
   func reopen() {
     isReopening = true
+    masterCheckAt = nil
     phase = .waiting(until: now)
     mailbox.publish(.connecting, refusal: nil)
     failCalls(.cancelled, keepWaiting: true)
@@ -167,6 +183,8 @@ extension ConnectionOwner {
     var delay = configuration.backoff.delay(afterFailures: failuresInARow)
     if isLoading { delay = min(delay, Self.loadingRetry) }
     phase = .waiting(until: now + delay)
+    isDemoted = false
+    masterCheckAt = nil
     lastFault = fault
     // First refuse new calls, then fail the old ones: whoever tries again at once is told the same.
     mailbox.publish(.down(fault, retryWithin: delay), refusal: fault)

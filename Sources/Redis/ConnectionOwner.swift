@@ -45,6 +45,14 @@ final class ConnectionOwner {
   /// Whether the link was dropped on purpose and the next one is on its way; calls wait for it.
   var isReopening = false
   var epoch = 0
+  /// Where the present attempt goes to.
+  var server: RedisConfiguration.Address
+  /// Which Sentinel is asked first: the one that answered last.
+  var nextSentinel = Int.random(in: 0..<1024)
+  /// The server has said that it is no master any more: nothing more is sent, and the link goes once what was sent is answered.
+  var isDemoted = false
+  /// When the Sentinels are asked again whether they still mean this server; nil while they are being asked, and without them.
+  var masterCheckAt: MonotonicTime?
 
   var waiting: Deque<PendingCall> = []
   var inFlight: Deque<InFlight> = []
@@ -63,6 +71,7 @@ final class ConnectionOwner {
   init(configuration: RedisConfiguration, mailbox: Mailbox) {
     self.configuration = configuration
     self.mailbox = mailbox
+    server = configuration.address
   }
 
   deinit { inputBuffer.deallocate() }
@@ -77,6 +86,7 @@ final class ConnectionOwner {
       messages.removeAll(keepingCapacity: messages.capacity <= 1024)
       guard !isClosing else { return shutDown() }
       advanceLink()
+      checkMaster()
       expireCalls()
       pump()
       sleep()
@@ -104,6 +114,7 @@ final class ConnectionOwner {
       case .cancel(let id): cancelled.insert(id)
       case .wait(let waiter): accept(waiter)
       case .resolved(let attempt, let result): resolved(attempt, result)
+      case .master(let attempt, let address): checked(attempt, address)
       case .close(let continuation):
         isClosing = true
         if let continuation { closers.append(continuation) }
@@ -113,7 +124,7 @@ final class ConnectionOwner {
   }
 
   private func nextDeadline() -> MonotonicTime? {
-    [linkDeadline, earliestCallDeadline, waiters.compactMap(\.deadline).min()].compactMap { $0 }.min()
+    [linkDeadline, masterCheckAt, earliestCallDeadline, waiters.compactMap(\.deadline).min()].compactMap { $0 }.min()
   }
 
   private func shutDown() {

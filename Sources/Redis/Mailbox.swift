@@ -12,8 +12,18 @@ enum Message: Sendable {
   /// The task behind a call or a waiter is no longer interested.
   case cancel(id: UInt64)
   case wait(Waiter)
-  case resolved(attempt: Int, Result<[SocketAddress], RedisFault>)
+  case resolved(attempt: Int, Result<Resolution, RedisFault>)
+  /// Sentinels mean this one now, and it says that it is a master; nil: nothing new.
+  case master(attempt: Int, RedisConfiguration.Address?)
   case close(CheckedContinuation<Void, Never>?)
+}
+
+/// Where an attempt goes to.
+struct Resolution: Sendable {
+  var server: RedisConfiguration.Address
+  var addresses: [SocketAddress]
+  /// Which Sentinel said so.
+  var sentinel = 0
 }
 
 /// A call on its way to the owner.
@@ -47,6 +57,7 @@ final class Mailbox: Sendable {
     /// Why calls are refused at once; nil while they are taken.
     var refusal: RedisFault? = .connecting
     var epoch = 0
+    var server: RedisConfiguration.Address?
     var watchers: [UInt64: AsyncStream<ConnectionState>.Continuation] = [:]
   }
 
@@ -69,6 +80,7 @@ final class Mailbox: Sendable {
 
   var connection: ConnectionState { state.withLock { $0.connection } }
   var epoch: Int { state.withLock { $0.epoch } }
+  var server: RedisConfiguration.Address? { state.withLock { $0.server } }
 
   /// False once finished.
   func post(_ message: Message) -> Bool {
@@ -130,9 +142,10 @@ final class Mailbox: Sendable {
   }
 
   /// Shows a new state; `refusal` nil: calls are taken.
-  func publish(_ connection: ConnectionState, refusal: RedisFault?) {
+  func publish(_ connection: ConnectionState, refusal: RedisFault?, server: RedisConfiguration.Address? = nil) {
     state.withLock { state in
       state.connection = connection
+      if let server { state.server = server }
       state.refusal = refusal
       if case .connected(let epoch) = connection { state.epoch = epoch }
       for watcher in state.watchers.values { watcher.yield(connection) }

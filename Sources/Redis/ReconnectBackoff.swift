@@ -1,22 +1,25 @@
 // How long to wait before the n-th attempt to reconnect: a pure function of n and a random number.
-// The first is immediate, the others are drawn from 0 up to a doubling limit ("full jitter"), so that 10,000 agents
-// that lost the same server do not come back at the same moment.
+// All but the very first connection are drawn from 0 up to a limit that doubles ("full jitter"), so that 10,000 agents that lost the same
+// server do not come back at the same moment; also where it only closed their connections and never went away (`first`).
 
 /// Waits between attempts to connect.
 public struct ReconnectBackoff: Sendable {
-  /// The limit of the first wait.
+  /// The limit of the wait after a connection that had been a good one. Zero for whoever is alone.
+  public var first: Duration
+  /// The limit of the wait after the first failed attempt.
   public var base: Duration
   /// No wait is longer.
   public var cap: Duration
 
-  public init(base: Duration = .milliseconds(50), cap: Duration = .seconds(5)) {
+  public init(first: Duration = .zero, base: Duration = .milliseconds(50), cap: Duration = .seconds(5)) {
+    self.first = first
     self.base = base
     self.cap = cap
   }
 
-  /// The longest wait after `failures` failed attempts in a row: none after none, then base, 2·base, 4·base … up to `cap`.
+  /// The longest wait after `failures` failed attempts in a row: `first` after none, then base, 2·base, 4·base … up to `cap`.
   public func limit(afterFailures failures: Int) -> Duration {
-    guard failures > 0 else { return .zero }
+    guard failures > 0 else { return min(first, cap) }
     return min(cap, base * (1 << min(failures - 1, 20)))
   }
 

@@ -11,6 +11,10 @@ public struct RedisCommand: Sendable {
   /// The words to send: all of them, or a script's numkeys, keys and arguments.
   private(set) var words = RedisWords()
   let script: RedisScript?
+  /// A script that must not go by its digest: what follows `ASKING` cannot be sent a second time.
+  var carriesSource = false
+  /// Where it goes in a Cluster, when not by its own key.
+  var explicitRoute: [UInt8]?
 
   public init(_ name: String, _ arguments: any RedisArgument...) {
     self.init(name, arguments: arguments)

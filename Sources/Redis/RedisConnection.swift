@@ -72,7 +72,7 @@ public final class RedisConnection: Sendable {
     return value
   }
 
-  private func submit(_ commands: [RedisCommand], timeout: Duration, isBlocking: Bool) async -> [Outcome] {
+  func submit(_ commands: [RedisCommand], timeout: Duration, isBlocking: Bool) async -> [Outcome] {
     guard !commands.isEmpty else { return [] }
     if let command = commands.first(where: \.breaksPairing) {
       return commands.map { _ in .failure(.notSent(.unsupported(command: command.name))) }
@@ -109,7 +109,7 @@ public final class RedisConnection: Sendable {
     try await wait(deadline: .now + limit, untilFirstFailure: false)
   }
 
-  private func wait(deadline: MonotonicTime?, untilFirstFailure: Bool) async throws(RedisError) {
+  func wait(deadline: MonotonicTime?, untilFirstFailure: Bool) async throws(RedisError) {
     let id = mailbox.nextID()
     let fault: RedisFault? = await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
@@ -130,6 +130,9 @@ public final class RedisConnection: Sendable {
   public var epoch: Int { mailbox.epoch }
 
   public var state: ConnectionState { mailbox.connection }
+
+  /// The server of the latest connection: with Sentinels, the master that they named. Nil before the first.
+  public var server: RedisConfiguration.Address? { mailbox.server }
 
   /// The present state, then every change until the connection is closed. A reader that falls behind misses the oldest.
   public func states() -> AsyncStream<ConnectionState> { mailbox.states() }

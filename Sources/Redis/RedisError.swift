@@ -55,6 +55,14 @@ public enum RedisFault: Error, Sendable, Equatable, CustomStringConvertible {
   case cancelled
   /// `close()` was called.
   case closed
+  /// No Sentinel names a master of this name; the reason is the last one's.
+  case noMaster(name: String, reason: String)
+  /// The server is a replica now: it did nothing of what was asked.
+  case notMaster
+  /// Nobody serves this now: a Cluster is down, a slot is on its way or has no owner. Nothing was done.
+  case unavailable(String)
+  /// One node of a Cluster is the trouble.
+  case node(String, String)
   /// A command that would break the pairing of calls and replies (`SUBSCRIBE`, `MONITOR`, `HELLO`, …).
   case unsupported(command: String)
 
@@ -69,6 +77,10 @@ public enum RedisFault: Error, Sendable, Equatable, CustomStringConvertible {
     case .refused(let error): "the server refused the connection: \(error)"
     case .cancelled: "cancelled"
     case .closed: "the connection was closed here"
+    case .noMaster(let name, let reason): "no Sentinel names the master \"\(name)\": \(reason)"
+    case .notMaster: "the server is a replica, not the master"
+    case .unavailable(let reason): "the Cluster cannot serve this now: \(reason)"
+    case .node(let address, let reason): "\(address): \(reason)"
     case .unsupported(let command): "\(command) cannot be used on a shared connection"
     }
   }

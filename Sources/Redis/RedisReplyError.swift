@@ -48,4 +48,30 @@ public struct RedisReplyError: Error, Sendable, Hashable, CustomStringConvertibl
   }
 
   public var description: String { message }
+
+  /// A Cluster's node says that another one is to be asked, or this one later. It has done nothing.
+  public var isRedirection: Bool {
+    switch code {
+    case .moved, .ask, .tryAgain, .clusterDown: true
+    default: false
+    }
+  }
+
+  /// The user lacks a right; Redis does not always say for what.
+  public var isRefusedRight: Bool {
+    switch code {
+    case .noPerm: true
+    case .other("ERR"): message.hasPrefix("ERR The user executing the script")
+    default: false
+    }
+  }
+}
+
+extension RedisValue {
+  /// A refusal by ACL names what was refused: the command or script, and its first key.
+  func naming(_ command: RedisCommand) -> RedisValue {
+    guard case .error(let error) = self, error.isRefusedRight else { return self }
+    let key = command.routingKey.map { " on \(String(decoding: $0, as: UTF8.self))" } ?? ""
+    return .error(RedisReplyError(message: "\(error.message) (asked for: \(command.name)\(key))"))
+  }
 }

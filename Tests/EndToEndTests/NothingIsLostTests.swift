@@ -6,27 +6,6 @@ import RedisTestSupport
 import Testing
 
 @Suite struct NothingIsLostTests {
-  private func postMany(_ stand: Stand, _ uuid: String, _ count: Int, to file: URL) async throws -> [String] {
-    var auuids: [String] = []
-    for _ in 0..<count {
-      auuids.append(try await stand.task(uuid, "echo $MUSTER_RUN >> \(file.path); sleep 0.02; echo done"))
-    }
-    return auuids
-  }
-
-  private func expectEachOnce(_ stand: Stand, _ auuids: [String], in file: URL, within seconds: Double = 60) async throws {
-    let open: Set<String> = ["queued", "sent", "running", "unknown"]
-    let runs: [[String: Any]] = try await eventually("all \(auuids.count) runs have their verdicts", within: seconds) {
-      let items = try await stand.get("/v1/runs?limit=1000")["items"] as? [[String: Any]] ?? []
-      return items.count == auuids.count && !items.contains { open.contains($0["state"] as? String ?? "") } ? items : nil
-    }
-    let states = Dictionary(grouping: runs) { $0["state"] as? String ?? "" }.mapValues(\.count)
-    #expect(states == ["succeeded": auuids.count])
-    let started = try String(contentsOf: file, encoding: .utf8).split(separator: "\n").map(String.init)
-    #expect(started.count == auuids.count, "started \(started.count) times")
-    #expect(Set(started) == Set(auuids))
-  }
-
   @Test func theDashboardIsKilledInTheMiddleOf200Tasks() async throws {
     try await withStand { (stand: Stand) async throws -> Void in
       try await stand.startAgent("k1")

@@ -5,35 +5,44 @@ import Glibc
 final class Stand: @unchecked Sendable {  // used by one test, which awaits each call
   let folder: URL
   let redis: String  // "embedded" or HOST:PORT
+  /// `redis` of both programs' settings where that says more than an address.
+  let redisSettings: [String: Any]?
   private(set) var dashboard: Running
   private(set) var port: Int
   private var agents: [String: Running] = [:]
 
   private static let started = Atomic()
 
-  static func start(redis: String = "embedded") async throws -> Stand {
+  static func start(redis: String = "embedded", redisSettings: [String: Any]? = nil) async throws -> Stand {
     let number = started.next()
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("muster-e2e-\(getpid())-\(number)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     // Below the range of outgoing connections, and another one for each stand and each test process.
     let port = 20_000 + Int(getpid() % 100) * 100 + number
-    let dashboard = try Stand.launch(folder, port, redis)
-    let stand = Stand(folder, redis, dashboard, port)
+    let dashboard = try Stand.launch(folder, port, redis, redisSettings)
+    let stand = Stand(folder, redis, redisSettings, dashboard, port)
     try await stand.ready()
     return stand
   }
 
-  private init(_ folder: URL, _ redis: String, _ dashboard: Running, _ port: Int) {
+  private init(_ folder: URL, _ redis: String, _ redisSettings: [String: Any]?, _ dashboard: Running, _ port: Int) {
     self.folder = folder
     self.redis = redis
+    self.redisSettings = redisSettings
     self.dashboard = dashboard
     self.port = port
   }
 
-  private static func launch(_ folder: URL, _ port: Int, _ redis: String) throws -> Running {
-    try Running(
+  private static func launch(_ folder: URL, _ port: Int, _ redis: String, _ redisSettings: [String: Any]?) throws -> Running {
+    var place = ["--redis", redis]
+    if let redisSettings {
+      let file = folder.appendingPathComponent("dashboard.json")
+      try JSONSerialization.data(withJSONObject: ["redis": redisSettings]).write(to: file)
+      place = ["-f", file.path]
+    }
+    return try Running(
       try Binaries.url("dashboard"),
-      ["--listen", "127.0.0.1:\(port)", "--data", folder.appendingPathComponent("data").path, "--redis", redis], in: folder,
+      ["--listen", "127.0.0.1:\(port)", "--data", folder.appendingPathComponent("data").path] + place, in: folder,
       log: "dashboard")
   }
 
@@ -49,7 +58,7 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
   func killDashboard(_ signal: Int32 = SIGKILL) async throws { try await dashboard.end(signal) }
 
   func restartDashboard() async throws {
-    dashboard = try Stand.launch(folder, port, redis)
+    dashboard = try Stand.launch(folder, port, redis, redisSettings)
     try await ready()
   }
 
@@ -68,7 +77,7 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
     -> Running
   {
     var json: [String: Any] = [
-      "uuid": uuid, "redis": ["addr": "127.0.0.1", "port": try redisPort()],
+      "uuid": uuid, "redis": try redisSettings ?? ["addr": "127.0.0.1", "port": redisPort()],
       "state": ["path": stateFolder(uuid).path], "http": ["listen": "127.0.0.1:0"],
     ]
     if !projects.isEmpty { json["tags"] = projects }
@@ -162,7 +171,7 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
       try await agent.end()
     }
     if dashboard.isRunning { try await dashboard.end() }
-    if redis == "embedded", let port = try? redisPort() {
+    if redis == "embedded", redisSettings == nil, let port = try? redisPort() {
       _ = try await output(of: "redis-cli", ["-p", "\(port)", "shutdown", "nosave"], allowFailure: true)
     }
     try FileManager.default.removeItem(at: folder)
@@ -182,8 +191,9 @@ final class Atomic: @unchecked Sendable {  // guarded by its lock
 }
 
 /// Runs a test on a stand and cleans up whatever happens; on failure the programs' logs are part of the message.
-func withStand(redis: String = "embedded", _ body: (Stand) async throws -> Void) async throws {
-  let stand = try await Stand.start(redis: redis)
+func withStand(redis: String = "embedded", redisSettings: [String: Any]? = nil, _ body: (Stand) async throws -> Void) async throws
+{
+  let stand = try await Stand.start(redis: redis, redisSettings: redisSettings)
   do {
     try await body(stand)
     try await stand.stop()

@@ -18,6 +18,8 @@ public final class RedisServerProcess: Sendable {
   /// The path of its unix socket.
   public var unixSocketPath: String { folder + "/redis.sock" }
   private let arguments: [String]
+  /// Lines of a Sentinel's configuration; nil for a server that holds data.
+  private let sentinel: [String]?
   private let process = Mutex<pid_t?>(nil)
 
   /// The running server's process id; nil while stopped.
@@ -37,12 +39,22 @@ public final class RedisServerProcess: Sendable {
     throw TestFailure("redis-server did not start; is it installed?")
   }
 
-  private init(_ arguments: [String]) throws {
+  /// Starts a Sentinel; the lines follow its configuration file's (`"sentinel monitor name 127.0.0.1 6379 2"`).
+  public static func startSentinel(_ lines: [String]) async throws -> RedisServerProcess {
+    for _ in 0..<5 {
+      let server = try RedisServerProcess([], sentinel: lines)
+      if (try? await server.launch()) != nil { return server }
+    }
+    throw TestFailure("no Sentinel started")
+  }
+
+  private init(_ arguments: [String], sentinel: [String]? = nil) throws {
     var template = Array("/tmp/muster-redis-XXXXXX".utf8CString)
     guard let path = mkdtemp(&template) else { throw TestFailure("mkdtemp: errno \(errno)") }
     folder = String(cString: path)
     port = try freePort()
     self.arguments = arguments
+    self.sentinel = sentinel
   }
 
   deinit {
@@ -79,10 +91,21 @@ public final class RedisServerProcess: Sendable {
   }
 
   private func launch(_ more: [String] = []) async throws {
-    let words =
+    var words =
       ["redis-server", "--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--unixsocket", unixSocketPath]
       + ["--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile", folder + "/redis.log"]
       + ["--enable-debug-command", "yes"] + arguments + more
+    if let sentinel {
+      // A Sentinel keeps what it learns in its file, so a restart goes on with that.
+      let file = folder + "/sentinel.conf"
+      if Glibc.access(file, F_OK) != 0 {
+        let lines = ["port \(port)", "bind 127.0.0.1", "dir \(folder)", "unixsocket \(unixSocketPath)"] + sentinel
+        guard let stream = fopen(file, "w") else { throw TestFailure("\(file): errno \(errno)") }
+        fputs(lines.map { $0 + "\n" }.joined(), stream)
+        fclose(stream)
+      }
+      words = ["redis-server", file, "--sentinel", "--logfile", folder + "/redis.log"]
+    }
     var pid: pid_t = 0
     var cWords: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
     cWords.append(nil)

@@ -31,9 +31,11 @@ actor Worker {
   let ids: ULIDGenerator
   var clock = FleetClock()
 
-  // Redis. `control` is always there; `courier` only while there is something to tell.
-  let control: RedisConnection
-  var courier: RedisConnection?
+  // Redis. `control` is always there; `courier` only while there is something to tell. In a Cluster `control` is about the node that holds
+  // the agent's own keys, and presence goes to another one: `isSayingPresence` while it is on its way there.
+  let control: RedisClient
+  var courier: RedisClient?
+  var isSayingPresence = false
   var courierUsedAt = MonotonicTime.distantPast
   var courierEpoch = 0
 
@@ -159,7 +161,9 @@ actor Worker {
     attempts = Attempts(opened.contents)
     self.opened = opened.contents
     ids = ULIDGenerator(floor: max(opened.contents.newestPlain, opened.contents.forgotten ?? .min))
-    control = RedisConnection(RedisConfiguration(surroundings.settings.redis, uuid: surroundings.uuid, name: "control"))
+    control = RedisClient(
+      RedisConfiguration(surroundings.settings.redis, uuid: surroundings.uuid, name: "control"),
+      home: Keys.control(surroundings.uuid))
     endBell = Bell(engine)
     tellBell = Bell(engine)
     hour = opened.contents.hour
@@ -253,15 +257,8 @@ actor Worker {
 
 extension RedisConfiguration {
   init(_ settings: RedisSettings, uuid: AgentID, name: String) {
-    let address: Address
-    switch settings.place {
-    case .tcp(let host, let port): address = .tcp(host: host, port: port)
-    case .unix(let path): address = .unix(path: path)
-    // Only a dashboard brings its own.
-    case .embedded: address = .tcp(host: "127.0.0.1", port: 6379)
-    }
     self.init(
-      address: address, username: settings.username, password: settings.password?.reveal(), database: settings.db,
-      clientName: "muster-agent-\(uuid)-\(name)", backoff: ReconnectBackoff(cap: .seconds(4)))
+      settings, clientName: "muster-agent-\(uuid)-\(name)",
+      backoff: ReconnectBackoff(first: .milliseconds(500), base: .milliseconds(100), cap: .seconds(4)))
   }
 }

@@ -91,6 +91,7 @@ struct API: Sendable {
         body.field("health", parts.canAccept ? "healthy" : "death")
         body.field("store", parts.store)
         body.field("redis", parts.redis)
+        body.field("redisServer", parts.redisServer)
         body.list("warnings", parts.warnings) { $0.element($1) }
         body.object("reports") { body in
           body.field("refused", parts.reports.refused)

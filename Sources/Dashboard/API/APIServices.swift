@@ -41,6 +41,8 @@ struct HealthParts: Sendable, Equatable {
   var store: String
   /// `connected`, or what is wrong: a warning only.
   var redis: String
+  /// Which kind of Redis, and where: one server, a master by Sentinel, a Cluster.
+  var redisServer = ""
   var warnings: [String]
   var canAccept: Bool
   var reports = ReportTally.Counts()

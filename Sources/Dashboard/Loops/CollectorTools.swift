@@ -25,7 +25,7 @@ struct CollectorTools: Sendable {
   }
 
   /// Up to `count` entries after an id; empty after a second without any.
-  func read(_ connection: RedisConnection, _ stream: String, after: String, count: Int) async throws -> [Entry] {
+  func read(_ connection: RedisClient, _ stream: String, after: String, count: Int) async throws -> [Entry] {
     let command = RedisCommand("XREAD", "COUNT", count, "BLOCK", 1000, "STREAMS", stream, after)
     let reply = try await connection.blocking(command, for: .seconds(1))
     guard let entries = reply.array?.first?.array?.last?.array else { return [] }
@@ -83,7 +83,11 @@ struct CollectorTools: Sendable {
       desks.withDesk(outcome.agent) { desk in
         if let address = desk.address, address != outcome.address { desk.toAsk = nil }
         desk.address = outcome.address
-        if let hello = outcome.hello { desk.concurrency = max(1, hello.concurrency) }
+        if let hello = outcome.hello {
+          desk.concurrency = max(1, hello.concurrency)
+          // It has registered anew: Redis may have forgotten what it was sent. What it does not know is sent again.
+          desk.toAsk = nil
+        }
         desk.outstanding = max(0, desk.outstanding - ended)
         for task in outcome.heard {
           desk.toAsk?.remove(task)

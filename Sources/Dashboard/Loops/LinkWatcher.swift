@@ -13,14 +13,15 @@ struct LinkWatcher: Service {
   func run() async throws {
     await cancelWhenGracefulShutdown {
       var isAway = false
+      var epoch = 0
       for await state in link.commands.states() {
         switch state {
-        case .connected:
-          if isAway {
-            fleet.redisWasLost()
-            logger.notice("Redis is back")
-          }
+        case .connected(let now):
+          // Also without having been away: another server may have taken over.
+          if isAway || (epoch != 0 && now != epoch) { fleet.redisWasLost() }
+          if isAway { logger.notice("Redis is back", metadata: ["where": "\(link.commands.whereabouts)"]) }
           isAway = false
+          epoch = now
           health.set(.redis, nil)
         case .connecting: break
         case .down(let fault, _), .closed(let fault):

@@ -35,7 +35,9 @@ struct PresenceWatcher: Service {
   private func look() async throws -> Int {
     let asked = SuspendingClock.now
     let replies = try await link.commands.pipeline([
-      RedisCommand("ZRANGE", Keys.agents, 0, -1, "WITHSCORES"), RedisCommand("TIME"), RedisCommand("GET", Keys.clock),
+      // The clock that agents go by is that of the server where they say that they are there.
+      RedisCommand("ZRANGE", Keys.agents, 0, -1, "WITHSCORES"), RedisCommand("TIME").routed(like: Keys.agents),
+      RedisCommand("GET", Keys.clock),
     ])
     guard let words = replies[0].array else { return 0 }
     // A reading that took long says little.

@@ -23,24 +23,36 @@ struct RedisInspector: Service {
   }
 
   func inspect() async throws {
-    let values = try await link.commands.pipeline([
+    // Of a Cluster, every master; one sentence per line is enough, and it names the server.
+    var found: [HealthBoard.Line: String] = [:]
+    let servers = link.commands.servers()
+    for server in servers {
+      let name = servers.count > 1 ? server.configuration.address.description : nil
+      for (line, sentence) in try await findings(of: server) where found[line] == nil {
+        found[line] = name.map { "\($0): \(sentence)" } ?? sentence
+      }
+    }
+    for line in [HealthBoard.Line.eviction, .persistence] { report(line, found[line]) }
+  }
+
+  private func findings(of server: RedisConnection) async throws -> [HealthBoard.Line: String] {
+    let values = try await server.pipeline([
       RedisCommand("INFO", "memory"), RedisCommand("INFO", "persistence"), RedisCommand("CONFIG", "GET", "save"),
     ])
+    var found: [HealthBoard.Line: String] = [:]
     let memory = fields(values[0])
     let persistence = fields(values[1])
     let policy = memory["maxmemory_policy"] ?? "unknown"
-    report(
-      .eviction,
-      policy == "noeviction"
-        ? nil : "Redis may evict keys (maxmemory-policy \(policy)): work on its way could be lost; set it to noeviction")
+    if policy != "noeviction" {
+      found[.eviction] = "Redis may evict keys (maxmemory-policy \(policy)): work on its way could be lost; set it to noeviction"
+    }
     let saves = values[2].array?.last?.string ?? ""
     let persists = persistence["aof_enabled"] == "1" || !saves.isEmpty || values[2].error != nil
-    report(
-      .persistence,
-      persists
-        ? nil
-        : "Redis keeps nothing on disk: after its restart agents and dashboard repair what was on its way, but tasks put into plain keys by hand are lost; turn on appendonly"
-    )
+    if !persists {
+      found[.persistence] =
+        "Redis keeps nothing on disk: after its restart agents and dashboard repair what was on its way, but tasks put into plain keys by hand are lost; turn on appendonly"
+    }
+    return found
   }
 
   private func report(_ line: HealthBoard.Line, _ sentence: String?) {

@@ -22,7 +22,7 @@ struct StreamCollector<Message: Sendable>: Service {
 
   func run() async throws {
     await cancelWhenGracefulShutdown {
-      let connection = flow.link.reader(name)
+      let connection = flow.link.reader(name, of: stream)
       while !Task.isCancelled {
         guard await flow.standing.untilWriting() != nil else { break }
         do {
@@ -38,11 +38,14 @@ struct StreamCollector<Message: Sendable>: Service {
   }
 
   /// Reads and commits until something fails. Begins with the oldest entry that was not deleted.
-  private func collect(_ connection: RedisConnection) async throws {
+  private func collect(_ connection: RedisClient) async throws {
     try await connection.connected(within: .seconds(3600))
     var after = "0-0"
+    let epoch = connection.epoch
     while !Task.isCancelled, let fence = flow.standing.fence {
       let entries = try await flow.read(connection, stream, after: after, count: batch)
+      // Another server may have forgotten the newest ids and give out smaller ones: begin again.
+      guard connection.epoch == epoch else { return }
       guard let last = entries.last else { continue }
       var messages: [Message] = []
       for entry in entries {

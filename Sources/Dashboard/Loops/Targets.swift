@@ -74,9 +74,15 @@ final class Targets: Sendable {
 
   /// Some set that is no key of Muster's own holds the name.
   private func isMemberOfAnything(_ name: String) async throws -> Bool {
+    for server in link.commands.servers() where try await isMember(name, ofAnythingOn: server) { return true }
+    return false
+  }
+
+  private func isMember(_ name: String, ofAnythingOn server: RedisConnection) async throws -> Bool {
     var cursor = "0"
     repeat {
-      let page = try await ask([RedisCommand("SCAN", cursor, "COUNT", 1000, "TYPE", "set")])[0]
+      let from = cursor
+      let page = try await ask { try await server.pipeline([RedisCommand("SCAN", from, "COUNT", 1000, "TYPE", "set")]) }[0]
       guard let parts = page.array, parts.count == 2, let next = parts[0].string else { return false }
       cursor = next
       let keys = (parts[1].array ?? []).compactMap(\.bytes).filter { !$0.starts(with: "muster:".utf8) }
@@ -86,11 +92,15 @@ final class Targets: Sendable {
     return false
   }
 
-  /// Waits no longer than `patience`, whatever Redis is doing.
   private func ask(_ commands: [RedisCommand]) async throws -> [RedisValue] {
     let link = link
-    return try await withThrowingTaskGroup(of: [RedisValue].self) { group in
-      group.addTask { try await link.commands.pipeline(commands) }
+    return try await ask { try await link.commands.pipeline(commands) }
+  }
+
+  /// Waits no longer than `patience`, whatever Redis is doing.
+  private func ask(_ question: @escaping @Sendable () async throws -> [RedisValue]) async throws -> [RedisValue] {
+    try await withThrowingTaskGroup(of: [RedisValue].self) { group in
+      group.addTask { try await question() }
       group.addTask {
         try await Task.sleep(for: Self.patience)
         throw RedisError.outcomeUnknown(.timedOut(operation: "asking Redis who is known", after: Self.patience))

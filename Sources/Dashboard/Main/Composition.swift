@@ -93,8 +93,9 @@ struct Composition: Sendable {
       },
       health: {
         HealthParts(
-          store: health.reason(.store) ?? "healthy", redis: health.reason(.redis) ?? "connected", warnings: health.warnings,
-          canAccept: health.canAccept, reports: tally.counts)
+          store: health.reason(.store) ?? "healthy", redis: health.reason(.redis) ?? "connected",
+          redisServer: link.commands.whereabouts, warnings: health.warnings, canAccept: health.canAccept,
+          reports: tally.counts)
       },
       failed: { error, target in logger.error("a request failed", metadata: ["target": "\(target)", "why": "\(error)"]) })
     let server = try Server(
@@ -153,22 +154,14 @@ struct Composition: Sendable {
   private static func redis(_ settings: DashboardSettings, health: HealthBoard, logger: Logger) async throws -> (
     RedisConfiguration, EmbeddedRedis?
   ) {
-    let address: RedisConfiguration.Address
     var embedded: EmbeddedRedis?
-    switch settings.redis.place {
-    case .embedded:
-      let server = try await EmbeddedRedis(folder: settings.redisFolder, health: health, logger: logger)
-      embedded = server
-      return (RedisConfiguration(address: .tcp(host: "127.0.0.1", port: server.port)), embedded)
-    case .tcp(let host, let port): address = .tcp(host: host, port: port)
-    case .unix(let path): address = .unix(path: path)
+    if case .embedded = settings.redis.place {
+      embedded = try await EmbeddedRedis(folder: settings.redisFolder, health: health, logger: logger)
     }
-    return (
-      RedisConfiguration(
-        address: address, username: settings.redis.username, password: settings.redis.password?.reveal(),
-        database: settings.redis.db),
-      nil
-    )
+    var configuration = RedisConfiguration(
+      settings.redis, embeddedPort: embedded?.port, clientName: "muster-dashboard", backoff: ReconnectBackoff())
+    configuration.masterCheck = .seconds(1)
+    return (configuration, embedded)
   }
 }
 

@@ -217,6 +217,7 @@ import Testing
   @Test func healthSaysWhetherTasksAreAccepted() async throws {
     try await withScene { scene in
       scene.script.withLock {
+        $0.health.redisServer = "10.0.0.1:6379"
         $0.health.warnings = ["Redis does not persist"]
         $0.health.reports = ReportTally.Counts(refused: 1, ofRemovedAgents: 2, found: 3, dropped: 4)
       }
@@ -224,7 +225,8 @@ import Testing
       #expect(well.status == 200)
       #expect(
         try well.json() == [
-          "health": "healthy", "store": "healthy", "redis": "connected", "warnings": ["Redis does not persist"],
+          "health": "healthy", "store": "healthy", "redis": "connected", "redisServer": "10.0.0.1:6379",
+          "warnings": ["Redis does not persist"],
           "reports": ["refused": 1, "ofRemovedAgents": 2, "found": 3, "dropped": 4],
         ])
       scene.script.withLock { $0.health = HealthParts(store: "full", redis: "connected", warnings: [], canAccept: false) }

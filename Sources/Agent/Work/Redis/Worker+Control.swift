@@ -53,7 +53,8 @@ extension Worker {
     let isStalled = isStalled
     if isStalled { commands.append(AgentBus.dashboard) }
     let beats = now >= nextBeat
-    if beats { commands += heartbeat() }
+    if beats { commands.append(renewal()) }
+    if beats, !control.isCluster { commands += [AgentBus.presence(uuid), AgentBus.clock] }
     if message != nil { commands.append(AgentBus.moreControl(uuid, limit: 64)) }
     let values: [RedisValue]
     do throws(RedisError) {
@@ -68,7 +69,10 @@ extension Worker {
     let plain = looksAtPlain ? next.next() : nil
     if wantsAcknowledgement, let text = next.next()?.string { acknowledged(text) }
     if isStalled { goAgain(readByDashboard: !(next.next()?.isNull ?? true)) }
-    if beats { await heard(renewal: next.next(), presence: next.next(), ahead: next.next(), asked: now) }
+    if beats {
+      heard(renewal: next.next())
+      if control.isCluster { sayPresence() } else { hear(next.next(), next.next(), asked: now) }
+    }
     guard hasLease else { return }
     let messages = (message.map { [$0] } ?? []) + (message == nil ? [] : next.next()?.array?.compactMap(\.bytes) ?? [])
     await heed(messages)
@@ -107,10 +111,29 @@ extension Worker {
 
   // MARK: The heartbeat
 
-  private func heartbeat() -> [RedisCommand] {
+  private func renewal() -> RedisCommand {
     nextBeat = .now + BusLimits.heartbeat
-    return [AgentBus.renewLease(uuid, address, lease: leaseValue()), AgentBus.presence(uuid), AgentBus.clock]
+    return AgentBus.renewLease(uuid, address, lease: leaseValue())
   }
+
+  /// Beside the loop: in a Cluster it is another node's affair, and that one being away must not keep this agent from its own.
+  /// The projects go with it now and then: an agent has no standing connection to the nodes that hold them, which would tell it that one of
+  /// them has forgotten.
+  private func sayPresence() {
+    guard !isSayingPresence else { return }
+    isSayingPresence = true
+    var commands = [AgentBus.presence(uuid), AgentBus.clock]
+    if beats % Worker.beatsPerProjects == 0 { commands += settings.tags.map { AgentBus.join(uuid, project: $0) } }
+    let sending = commands
+    Task {
+      let asked = MonotonicTime.now
+      let outcomes = await control.outcomes(of: sending)
+      isSayingPresence = false
+      if outcomes.count > 1 { hear(try? outcomes[0].get(), try? outcomes[1].get(), asked: asked) }
+    }
+  }
+
+  private static let beatsPerProjects = 4
 
   /// The lease's value, with the next beat.
   func leaseValue() -> [UInt8] {
@@ -126,8 +149,7 @@ extension Worker {
     return (try? Lease(address: address, beat: beat).encoded()) ?? []
   }
 
-  private func heard(renewal: RedisValue?, presence: RedisValue?, ahead: RedisValue?, asked: MonotonicTime) async {
-    hear(presence, ahead, asked: asked)
+  private func heard(renewal: RedisValue?) {
     if renewal?.integer != 1 { leaseLost("it ran out, or another agent has it") }
   }
 

@@ -228,9 +228,10 @@ extension Worker {
 
   // MARK: The connection
 
-  private func openCourier() async -> RedisConnection? {
+  private func openCourier() async -> RedisClient? {
     if courier == nil {
-      courier = RedisConnection(RedisConfiguration(settings.redis, uuid: uuid, name: "courier"))
+      courier = RedisClient(
+        RedisConfiguration(settings.redis, uuid: uuid, name: "courier"), home: Keys.verdicts(shard))
       courierEpoch = 0
     }
     guard let connection = courier else { return nil }
@@ -248,6 +249,14 @@ extension Worker {
       courierEpoch = connection.epoch
     }
     return connection
+  }
+
+  /// Sentinels mean another master now. What is told to the old one, nobody hears.
+  func leaveFormerMaster() async {
+    guard !control.isCluster, let connection = courier, let server = connection.server, server != control.server else { return }
+    courier = nil
+    goBack()
+    await connection.close()
   }
 
   private func closeQuietCourier() async {

@@ -22,6 +22,7 @@ extension Worker {
       await refused(error)
       return false
     }
+    await leaveFormerMaster()
     registeredEpoch = epoch
     leaseFault = nil
     nextBeat = .now + BusLimits.heartbeat
@@ -134,23 +135,30 @@ extension Worker {
 
   /// Writes what Redis is to know; and says so in the next report.
   private func introduce() async throws(RedisError) {
-    var place = RedisConfiguration.Address.tcp(host: "127.0.0.1", port: 6379)
-    place = control.configuration.address
-    ownAddress = await OwnAddress.find(reaching: place)
+    ownAddress = await OwnAddress.find(reaching: control.server ?? control.configuration.address)
     let former = ProjectsFile.read(settings).subtracting(settings.tags)
     ProjectsFile.write(settings, former.union(settings.tags), logger)
     let asked = MonotonicTime.now
     var commands = [AgentBus.info(uuid, (try? JSONCoder.encode(hello)) ?? []), AgentBus.presence(uuid), AgentBus.clock]
     commands += settings.tags.map { AgentBus.join(uuid, project: $0) }
     commands += former.sorted().map { AgentBus.leave(uuid, project: $0) }
-    let replies = try await control.pipeline(commands)
-    if replies.count > 2 { hear(replies[1], replies[2], asked: asked) }
-    for reply in replies {
-      if case .error(let error) = reply {
+    let outcomes = await control.outcomes(of: commands)
+    if outcomes.count > 2 { hear(try? outcomes[1].get(), try? outcomes[2].get(), asked: asked) }
+    var isWhole = true
+    for (index, outcome) in outcomes.enumerated() {
+      switch outcome {
+      case .success(.error(let error)):
         logger.error("Redis refuses a part of the registration", metadata: ["why": "\(error)"])
+      case .success: break
+      case .failure(let error):
+        // The node that holds the agent's own keys has to be there. What others were to be told is said again with the heartbeats, and
+        // when they are back.
+        guard control.isCluster, index > 0 else { throw error }
+        isWhole = false
+        logger.notice("a part of the registration is put off", metadata: ["why": "\(error)"])
       }
     }
-    ProjectsFile.write(settings, Set(settings.tags), logger)
+    if isWhole { ProjectsFile.write(settings, Set(settings.tags), logger) }
   }
 
   var hello: Hello {

@@ -163,6 +163,48 @@ extension SettingKind where Value == RedisPlace {
   }
 }
 
+extension SettingKind where Value == [HostPort] {
+  /// Servers, as a list or as one text with commas.
+  static var nodes: Self {
+    SettingKind(
+      { (input) throws(BadSetting) in
+        var nodes: [HostPort] = []
+        for part in try input.list() {
+          let text = part.trimmingSpaces()
+          guard let node = HostPort(text), node.port > 0 else {
+            throw BadSetting("must be a list of HOST:PORT such as 10.0.0.1:26379, it has \"\(text)\"")
+          }
+          if !nodes.contains(node) { nodes.append(node) }
+        }
+        return nodes
+      }, show: { $0.isEmpty ? "-" : $0.map(\.description).joined(separator: ", ") })
+  }
+}
+
+extension SettingKind where Value == RedisCluster {
+  /// `true`, `false`, or nodes.
+  static var cluster: Self {
+    let nodes = SettingKind<[HostPort]>.nodes
+    return SettingKind(
+      { (input) throws(BadSetting) in
+        switch input {
+        case .json(.bool(true)), .text("true"): return .atAddress
+        case .json(.bool(false)), .text("false"): return .no
+        default:
+          let found = try nodes.read(input)
+          return found.isEmpty ? .no : .nodes(found)
+        }
+      },
+      show: {
+        switch $0 {
+        case .no: "-"
+        case .atAddress: "true"
+        case .nodes(let found): nodes.show(found)
+        }
+      })
+  }
+}
+
 // MARK: Input
 
 extension SettingInput {

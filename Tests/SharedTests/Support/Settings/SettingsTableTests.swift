@@ -9,7 +9,9 @@ import Testing
 private let samples: [String: (json: JSONValue, text: String)] = [
   "uuid": ("1001001001", "1001001001"), "tags": (["a", "b"], "a, b"), "redis": ("10.0.0.9:7000", "10.0.0.9:7000"),
   "redis.addr": ("10.1.2.3", "10.1.2.3"), "redis.port": (6380, "6380"), "redis.username": ("u", "u"),
-  "redis.password": ("p", "p"), "redis.passwordFile": ("secret", "secret"), "redis.db": (3, "3"), "task.path": ("/t", "/t"),
+  "redis.sentinels": (["10.0.0.1:26379", "s2:26379"], "10.0.0.1:26379, s2:26379"), "redis.master": ("m", "m"),
+  "redis.cluster": (["10.0.0.1:7000"], "10.0.0.1:7000"), "redis.password": ("p", "p"), "redis.passwordFile": ("secret", "secret"),
+  "redis.db": (3, "3"), "task.path": ("/t", "/t"),
   "task.timeout": (1.5, "1.5"), "task.concurrency": (8, "8"), "task.grace": (1, "1"), "script.path": ("/s", "/s"),
   "script.timeout": (-1, "-1"), "log.path": ("/l", "/l"), "log.file": ("x.log", "x.log"), "log.level": ("debug", "debug"),
   "state.path": ("/st", "/st"), "http.listen": ("[::1]:0", "[::1]:0"), "http.limits.requestLine": (4096, "4096"),
@@ -24,7 +26,8 @@ private let samples: [String: (json: JSONValue, text: String)] = [
   @Test func theTablesHaveTheKeysOfTheContract() {
     // API.md, "Settings", and after them those of our own.
     let shared = [
-      "http.listen", "redis.addr", "redis.port", "redis.username", "redis.password", "redis.passwordFile", "redis.db",
+      "http.listen", "redis.addr", "redis.port", "redis.sentinels", "redis.master", "redis.cluster", "redis.username",
+      "redis.password", "redis.passwordFile", "redis.db",
     ]
     let limits = ["requestLine", "head", "fields", "body", "headTimeout", "bodyIdle", "idle", "writeStall", "connections"]
     let own = limits.map { "http.limits.\($0)" } + ["log.level"]
@@ -110,7 +113,7 @@ private let samples: [String: (json: JSONValue, text: String)] = [
   /// Settings that follow from one another: where Redis is, its password, and paths under another path.
   private func sameThing(_ left: String, _ right: String) -> Bool {
     let groups: [Set<String>] = [
-      ["redis", "redis.addr", "redis.port"], ["redis.password", "redis.passwordFile"],
+      ["redis", "redis.addr", "redis.port", "redis.sentinels", "redis.cluster"], ["redis.password", "redis.passwordFile"],
       ["state.path", "task.path", "script.path", "log.path"],
     ]
     return groups.contains { $0.contains(left) && $0.contains(right) }
