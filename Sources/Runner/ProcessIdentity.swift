@@ -30,8 +30,13 @@ public struct ProcessIdentity: Sendable, Equatable, Hashable {
   }
 
   /// Whether exactly this process is still running; one that has ended but was not waited for yet is not.
-  public var isAlive: Bool {
-    guard bootID == ProcessIdentity.currentBootID(), let entry = ProcessEntry(pid: pid) else { return false }
+  public var isAlive: Bool { life ?? false }
+
+  /// The same; nil where that cannot be told now, for want of a descriptor to look with.
+  public var life: Bool? {
+    guard let boot = ProcessIdentity.currentBootID() else { return nil }
+    guard boot == bootID else { return false }
+    guard let entry = ProcessEntry(pid: pid) else { return kill(pid, 0) != 0 && errno == ESRCH ? false : nil }
     return entry.startTime == startTime && !entry.isDead
   }
 }

@@ -16,6 +16,9 @@ extension RunnerRecord {
     static let exit: UInt8 = 7
   }
 
+  /// What the first byte of a payload may be, newer kinds included: a cheap first look at bytes that may be no record.
+  static let kinds: ClosedRange<UInt8> = 1...31
+
   /// The record with its length and checksum, as it stands in the file.
   public var framed: [UInt8] { RunnerRecord.framed(payload: payload) }
 

@@ -52,6 +52,12 @@ public struct RecordsReader: Sendable {
     }
   }
 
+  /// Lets go of what was read ahead: for a reader that is kept and seldom asked.
+  public mutating func release() {
+    buffer = []
+    bufferStart = offset
+  }
+
   private var available: Int { buffer.count - Int(offset - bufferStart) }
 
   /// Takes one record out of the buffer. Only with `final`, when no more bytes can be had, it judges what does not fit.
@@ -59,8 +65,18 @@ public struct RecordsReader: Sendable {
     let start = Int(offset - bufferStart)
     if offset == 0 {
       guard available >= RunnerRecord.magic.count else { return .end(torn: available > 0) }
-      guard Array(buffer[start..<start + RunnerRecord.magic.count]) == RunnerRecord.magic else { return .failed(errno: EBADMSG) }
-      offset += UInt64(RunnerRecord.magic.count)
+      let length = RunnerRecord.magic.count
+      guard Array(buffer[start..<start + length]) == RunnerRecord.magic else {
+        // Damaged first bytes, if a record stands right behind them; else it is some other file.
+        switch frame(at: start + length) {
+        case .whole: break
+        case .short where !final: return .end(torn: true)
+        case .short, .bad: return .failed(errno: EBADMSG)
+        }
+        offset += UInt64(length)
+        return .damaged(bytes: UInt64(length))
+      }
+      offset += UInt64(length)
       return parse(final: final)
     }
     switch frame(at: start) {
@@ -98,7 +114,10 @@ public struct RecordsReader: Sendable {
   /// Where the next readable record begins, if one does. The checksum makes a false find practically impossible.
   private func resume(after start: Int) -> Int? {
     guard start + 1 < buffer.count else { return nil }
+    let header = RunnerRecord.frameHeader
     for candidate in (start + 1)..<buffer.count {
+      // A kind that there is, before the checksum is made of what may be megabytes.
+      guard candidate + header < buffer.count, RunnerRecord.kinds.contains(buffer[candidate + header]) else { continue }
       if case .whole(let payload) = frame(at: candidate), RunnerRecord(payload: payload) != nil { return candidate }
     }
     return nil
@@ -115,9 +134,12 @@ public struct RecordsReader: Sendable {
     let position = bufferStart + UInt64(buffer.count)
     // What was torn may have been written anew since: read it again, too.
     let again = buffer.count <= 65536 ? bufferStart : position
+    var error: Int32 = 0
     let piece = [UInt8](unsafeUninitializedCapacity: 65536 + Int(position - again)) { target, count in
-      count = max(0, System.read(file.raw, at: again, into: UnsafeMutableRawBufferPointer(target)))
+      count = System.read(file.raw, at: again, into: UnsafeMutableRawBufferPointer(target))
+      if count < 0 { (error, count) = (errno, 0) }
     }
+    if error != 0 { return error }
     if again == bufferStart { buffer = piece } else { buffer.append(contentsOf: piece) }
     return 0
   }

@@ -221,7 +221,15 @@ final class RunningAttempt {
     var bytes: [UInt8] = []
     if !pending.isEmpty, !recordsFail { bytes = RunnerRecord.segments(pending).framed }
     bytes += RunnerRecord.exit(record).framed
-    guard records.append(bytes: bytes, essential: true) == 0 else { return false }
+    if records.append(bytes: bytes, essential: true) != 0 {
+      // On a full disk there is room for the exit, not for many changes of streams: these last bytes are nobody's stream then.
+      bytes = []
+      if !pending.isEmpty, !recordsFail {
+        bytes = RunnerRecord.segments(SegmentList(offset: pending.offset, [Segment(.unknown, pending.length)])).framed
+      }
+      bytes += RunnerRecord.exit(record).framed
+      guard records.append(bytes: bytes, essential: true) == 0 else { return false }
+    }
     if !recordsFail { queueForAgent(now) }
     pending.restart()
     return true

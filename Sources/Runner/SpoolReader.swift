@@ -58,7 +58,17 @@ public enum SpoolRead: Sendable, Equatable {
   /// Nothing more is recorded (or, after the end, stored), or what is there cannot be told from overwritten bytes yet: ask again
   /// when more is recorded, at the latest after the exit record.
   case end
+  /// `ENODATA`: the file is shorter than the records say.
   case failed(errno: Int32)
+}
+
+/// What a failed read of records or of a spool means.
+public enum ReadFault {
+  /// Another try may do: descriptors or memory are missing, or the disk does not answer. Only that the file is not there, or is not what
+  /// it should be, will not change.
+  public static func mayPass(_ errno: Int32) -> Bool { ![ENOENT, ENOTDIR, EBADMSG, ENODATA, ELOOP, EISDIR].contains(errno) }
+  /// It passes as soon as others let go of something.
+  public static func isShortage(_ errno: Int32) -> Bool { [EMFILE, ENFILE, ENOMEM, EAGAIN, EINTR].contains(errno) }
 }
 
 public enum SpoolReader {
@@ -83,7 +93,7 @@ public enum SpoolReader {
       let after = state()
       let isUnchanged = after.layout == now.layout || offset < min(now.layout.head, after.layout.head)
       if isUnchanged, after.vouches(for: offset) {
-        return bytes.isEmpty ? .failed(errno: EIO) : .bytes(bytes)
+        return bytes.isEmpty ? .failed(errno: ENODATA) : .bytes(bytes)
       }
       if isUnchanged {
         // Perhaps overwritten while it was read. It is gone once the records say so; until then nobody can tell.

@@ -17,6 +17,18 @@ struct DescriptorLimit: Sendable, Equatable {
     return DescriptorLimit(soft: UInt64(limit.rlim_cur), hard: UInt64(limit.rlim_max))
   }
 
+  /// What an agent may need at once, in round numbers: 64 of its own (journal, logs, sockets, files that are read for a moment), 3 for each
+  /// runner (socket, pidfd, and one on its way), and a few connections to its own port.
+  static func needed(concurrency: Int) -> UInt64 { 96 + 3 * UInt64(clamping: concurrency) }
+
+  /// What to tell an operator whose limit is too low; nil: it will do.
+  func warning(concurrency: Int) -> String? {
+    let needed = DescriptorLimit.needed(concurrency: concurrency)
+    guard hard < needed else { return nil }
+    return "\(concurrency) runs at once may need \(needed) open files, and this process may have \(hard): raise its limit "
+      + "(LimitNOFILE in systemd, ulimit -n), or lower task.concurrency; runs wait where descriptors are missing"
+  }
+
   /// Raises the soft limit of this process to the hard one.
   /// - Returns: the limit before, which runners and their commands are to get.
   static func raise() -> DescriptorLimit {

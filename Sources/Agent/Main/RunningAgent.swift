@@ -27,9 +27,10 @@ enum RunningAgent {
       }
       defer { ProcessRecord.remove(settings) }
       UnendedFile.remove(settings)
-      let program = try AgentProgram(
-        settings, uuid: uuid, startedAt: startedAt, descriptors: DescriptorLimit.raise(),
-        logger: AgentLog.open(settings, toStandardError: readyDescriptor == nil))
+      let descriptors = DescriptorLimit.raise()
+      let logger = AgentLog.open(settings, toStandardError: readyDescriptor == nil)
+      if let warning = descriptors.warning(concurrency: settings.task.concurrency) { logger.warning("\(warning)") }
+      let program = try AgentProgram(settings, uuid: uuid, startedAt: startedAt, descriptors: descriptors, logger: logger)
       try MainLoop(program, signals: signals, control: control, readiness: readiness.take()).run()
     } catch {
       readiness.take()?.failed(error)

@@ -3,7 +3,7 @@
 //   Redis/     Worker+Control (the loop that hears), +Registration, +Courier (the loop that tells)
 //   Attempts/  Worker+Taking, +Starting, +Commands (cancel, reconcile …), +Ending, +Recovery (what a new process does first)
 //   Runners/   Worker+Runners, +Adoption
-//   Output/    Worker+Shipping, +Results, +Parking (ends that wait for a dashboard), +Spools (the quota)
+//   Output/    Worker+Shipping, +Results, +Parking (ends that wait for a dashboard), +Spools (the quota), +Damage
 //   Journal/   Worker+Journal (what becomes of a journal that cannot be written; what is forgotten)
 // The flow of an attempt: inbox → journal (synced) → confirm → hand-off (written) → runner → end (synced) → report → acknowledged.
 // Decisions are AttemptFlow's. Whatever is awaited: the state may have changed meanwhile, so it is looked at anew behind every `await`.
@@ -71,7 +71,10 @@ actor Worker {
   var departing: [Int32: RunnerLink] = [:]
   var adopted: [AttemptID: AdoptedRunner] = [:]
   var nextRunner: UInt64 = 0
-  var runnerRetryAt = MonotonicTime.distantPast
+  /// Nothing is started before.
+  var startsHeldUntil = MonotonicTime.distantPast
+  /// What the host lacks for a start.
+  var startTrouble: String?
   /// Is a look at what the runners are held to due?
   var backstopIsArmed = false
   /// Control groups of runners that are gone, in which something lives on.
@@ -101,6 +104,12 @@ actor Worker {
   var stall = Duration.seconds(5)
   /// Ends that wait for room in the window.
   var unsaid = AttemptQueue()
+  /// What the spools take on the disk, about; and when they are weighed next at the earliest.
+  var spoolBytes: UInt64 = 0
+  var nextSweep = MonotonicTime.distantPast
+  var isSweeping = false
+  /// Said to be damaged already.
+  var damagedFiles: Set<[UInt8]> = []
   /// Of these, those that are to be parked.
   var parkable: [Attempt] = []
   /// Waiting, and not said to be taken yet; started, and not said to be running yet.
@@ -235,7 +244,7 @@ actor Worker {
   func publish() {
     var fault: String?
     if let error = journal.fault { fault = "\(error)" }
-    fault = fault ?? journalTrouble
+    fault = fault ?? journalTrouble ?? startTrouble
     let redisFault: String?
     switch control.state {
     case .connected: redisFault = nil

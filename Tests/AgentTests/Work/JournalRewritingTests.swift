@@ -227,14 +227,15 @@ import Testing
     try journal.append(life(ancient) + [.ended(plain, ending), .acknowledged(plain), .hour(5)])
     try journal.append(life(future) + [.hour(719)])
     let young = Attempts(try Journal.open(path).contents)
-    #expect(young.nextToForget(hour: 719) == nil)
+    #expect(young.nextToForget(hour: 719).newest == nil)
     #expect(young.settled.count == 3)
-    #expect(young.nextToForget(hour: 720) == ancient.task, "a plain task's id raises nothing")
+    let due = young.nextToForget(hour: 720)
+    #expect(due.newest == ancient.task && due.plain == [plain], "a plain task's id raises nothing")
     #expect(young.settled[plain] == nil)
     young.forget(ancient.task)
     #expect(young.knowledge(of: future).record == .ended)
-    #expect(young.nextToForget(hour: 724) == nil)
-    #expect(young.nextToForget(hour: 725) == future.task)
+    #expect(young.nextToForget(hour: 724).newest == nil)
+    #expect(young.nextToForget(hour: 725).newest == future.task)
     // And after a compaction: hours stay with what they date.
     for _ in 0..<1500 { try journal.append(life(fresh())) }
     #expect(try journal.compact())
@@ -249,8 +250,8 @@ import Testing
     let all = (0..<1000).map { _ in fresh() }
     for id in all { try journal.append(life(id)) }
     let attempts = Attempts(try Journal.open(scratch.path + "/journal").contents)
-    #expect(attempts.nextToForget(hour: 0, limit: 1000) == nil)
-    let newest = try #require(attempts.nextToForget(hour: 0, limit: 800))
+    #expect(attempts.nextToForget(hour: 0, limit: 1000).newest == nil)
+    let newest = try #require(attempts.nextToForget(hour: 0, limit: 800).newest)
     #expect(newest == all[300].task)
     attempts.forget(newest)
     #expect(attempts.settled.count == 699)

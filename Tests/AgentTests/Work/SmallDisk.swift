@@ -15,10 +15,11 @@ struct SmallDisk: ~Copyable {
 
   let path: String
 
-  init(kibibytes: Int) throws {
+  /// - Parameter inodes: how many files and folders there may be; nil: as many as there is room for.
+  init(kibibytes: Int, inodes: Int? = nil) throws {
     var template = Array("/tmp/muster-disk-XXXXXX".utf8CString)
     guard let folder = mkdtemp(&template).map({ String(cString: $0) }) else { throw TestFailure("mkdtemp: errno \(errno)") }
-    guard mount("none", folder, "tmpfs", 0, "size=\(kibibytes)k") == 0 else {
+    guard mount("none", folder, "tmpfs", 0, "size=\(kibibytes)k" + (inodes.map { ",nr_inodes=\($0)" } ?? "")) == 0 else {
       rmdir(folder)
       throw TestFailure("mount: errno \(errno)")
     }

@@ -34,6 +34,10 @@ final class Attempt {
   let id: AttemptID
   let run: RunID
   var knowledge: AttemptKnowledge
+  /// How often its records could not be read when it was to be judged.
+  var failedLooks = 0
+  /// The hashes of its output are being made, and its end waits for them.
+  var awaitsHashes = false
   var stage: Stage
   /// Nil for what was never taken.
   var spec: TaskSpec?

@@ -94,19 +94,19 @@ final class Attempts {
 
   /// The newest id of others' making that is to be forgotten: its time is up, or there are too many. Plain ones go at once: nobody else will
   /// ever name them.
-  func nextToForget(hour: UInt32, limit: Int = Attempts.settledLimit) -> ULID? {
+  func nextToForget(hour: UInt32, limit: Int = Attempts.settledLimit) -> (newest: ULID?, plain: [AttemptID]) {
     var through: UInt64 = 0
     if settled.count > limit {
       let counts = settled.values.map(\.count).sorted()
       through = counts[settled.count - limit + limit / 8]
     }
     var newest: ULID?
-    var hasPlain = false
+    var plain: [AttemptID] = []
     for (id, place) in settled where place.count <= through || place.isDue(hour) {
-      if place.isPlain { hasPlain = true } else { newest = max(newest ?? id.task, id.task) }
+      if place.isPlain { plain.append(id) } else { newest = max(newest ?? id.task, id.task) }
     }
-    if hasPlain { settled = settled.filter { !($0.value.isPlain && ($0.value.count <= through || $0.value.isDue(hour))) } }
-    return newest
+    for id in plain { settled[id] = nil }
+    return (newest, plain)
   }
 
   /// Ids up to this one are not known any more.

@@ -32,4 +32,7 @@ enum SystemNames {
   ]
 
   static func error(_ code: Int32) -> String { errors[code] ?? "errno \(code)" }
+
+  /// The host lacks something that comes back: room, descriptors, memory, processes.
+  static func isWant(_ code: Int32) -> Bool { [ENOSPC, EDQUOT, EMFILE, ENFILE, ENOMEM, EAGAIN].contains(code) }
 }

@@ -43,11 +43,26 @@ extension Worker {
     let number = UInt64(attempt.id.attempt)
     let spool = Array(outputPath(attempt).utf8)
     let start = attempt.feed?.start ?? 0
+    attempt.awaitsHashes = true
     Task {
-      let hashes = await KeptHashes.of(run: run, attempt: number, records: records, offset: start, spool: spool)
-      ends.append((attempt, JournalRecord.Ending(verdict: VerdictMaking.verdict(exit, hashes: hashes), plain: attempt.plain)))
-      endBell.ring()
+      conclude(
+        attempt, exit, await KeptHashes.of(run: run, attempt: number, records: records, offset: start, spool: spool))
     }
+    // However long that takes, or the disk: the verdict goes without them then.
+    let id = attempt.id
+    engine.at(.now + KeptHashes.patience) { [weak self] in self?.assumeIsolated { $0.concludeUnhashed(id, exit) } }
+  }
+
+  private func concludeUnhashed(_ id: AttemptID, _ exit: ExitRecord) {
+    guard let attempt = attempts[id] else { return }
+    conclude(attempt, exit, nil)
+  }
+
+  private func conclude(_ attempt: Attempt, _ exit: ExitRecord, _ hashes: (stdout: String, stderr: String)?) {
+    guard attempt.awaitsHashes else { return }
+    attempt.awaitsHashes = false
+    ends.append((attempt, JournalRecord.Ending(verdict: VerdictMaking.verdict(exit, hashes: hashes), plain: attempt.plain)))
+    endBell.ring()
   }
 
   /// Nobody can know how it ended, or whether (DESIGN, "The output file tells whether it started").
@@ -103,6 +118,7 @@ extension Worker {
     attempt.ending = ending
     attempt.endCount = count
     attempts.move(attempt, to: .ended)
+    weigh(ending.verdict)
     if mode == .kill, ending.verdict.left > 0 {
       unended.append("run \(attempt.run): \(ending.verdict.left) of its processes could not be ended")
     }

@@ -24,6 +24,7 @@ extension Worker {
     removeStaleRecords()
     forgetOld()
     countHours()
+    sweepSoon()
   }
 
   private func restore(_ id: AttemptID, _ entry: JournalContents.Entry) {
@@ -116,7 +117,8 @@ extension Worker {
     defer { closedir(folder) }
     while let entry = readdir(folder) {
       let name = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
-      guard String(decoding: name, as: UTF8.self).contains(".rec") else { continue }
+      let text = String(decoding: name, as: UTF8.self)
+      guard text.contains(".rec"), !text.hasSuffix(Worker.damagedSuffix) else { continue }
       let path = Array("\(settings.runnersFolder)/".utf8) + name
       guard recordsInUse[path] == nil else { continue }
       unlink(String(decoding: path, as: UTF8.self))

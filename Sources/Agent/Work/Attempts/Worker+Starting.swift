@@ -9,7 +9,7 @@ import Shared
 extension Worker {
   /// Starts what may be started now.
   func startNext() {
-    while mayStart, attempts.working < settings.task.concurrency, queueHead < queue.count {
+    while mayStart, MonotonicTime.now >= startsHeldUntil, attempts.working < settings.task.concurrency, queueHead < queue.count {
       guard let attempt = attempts[queue[queueHead]], attempt.stage == .waiting, AttemptFlow.mayStart(attempt.knowledge) else {
         advanceQueue()
         continue

@@ -26,6 +26,8 @@ final class Journal: Sendable {
     var unsynced: [UInt8] = []
     /// Up to here the file has its room on the disk.
     var reservedEnd: UInt64 = 0
+    /// So many bytes could not be appended for want of room.
+    var missed: UInt64 = 0
     var fault: AgentWorkError?
     var marks: JournalMarks
     /// Counts up to this one have gaps.
@@ -108,15 +110,18 @@ final class Journal: Sendable {
     return placed
   }
 
-  private func reserve(for length: UInt64, essential: Bool, _ state: inout State) throws {
+  func reserve(for length: UInt64, essential: Bool, _ state: inout State) throws {
     let needed = state.end + length + (essential ? 0 : Journal.keptBack)
     guard needed > state.reservedEnd else { return }
     let end = needed + Journal.reserveStep
     do {
       try state.file.reserve(from: max(state.end, state.reservedEnd), to: end)
       state.reservedEnd = end
+      state.missed = 0
     } catch {
-      if !essential { throw error }
+      if essential { return }
+      state.missed = max(state.missed, length)
+      throw error
     }
   }
 

@@ -124,6 +124,11 @@ extension Journal {
   /// again, with one that says nothing. Blocks.
   func recover() throws(AgentWorkError) {
     if fault != nil { try rewrite(always: true) { _ in } }
+    do {
+      try state.withLock { try reserve(for: $0.missed, essential: false, &$0) }
+    } catch {
+      throw .journal("\(error)")
+    }
     try append([.hour(0)])
     try syncNow()
   }

@@ -75,7 +75,9 @@ extension Worker {
   }
 
   func forgetOld() {
-    guard let newest = attempts.nextToForget(hour: hour) else { return }
+    let (newest, plain) = attempts.nextToForget(hour: hour)
+    removeSpools(of: plain)
+    guard let newest else { return }
     // What cannot be written now is written in an hour.
     guard (try? journal.append([.forgotten(newest)])) != nil else { return }
     attempts.forget(newest)

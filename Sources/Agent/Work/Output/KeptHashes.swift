@@ -1,11 +1,13 @@
 // SHA-256 of the kept bytes of each stream. Short outputs are hashed where they are; long ones are read from the spool on a queue of
-// their own, for that takes its time.
+// their own, for that takes its time. A verdict never waits for output: what is not hashed within `patience`, or cannot be read whole, has none.
 
 import Crypto
 import Dispatch
 import Runner
 
 enum KeptHashes {
+  /// About 32 MiB are hashed in a tenth of this, where the disk is not busy.
+  static let patience = Duration.seconds(1)
   private static let queue = DispatchQueue(label: "hashes")
 
   static func of(_ bytes: [UInt8], _ segments: SegmentList) -> (stdout: String, stderr: String) {
@@ -19,54 +21,68 @@ enum KeptHashes {
     return streams.finish()
   }
 
-  /// Reads the records from the place given and the spool of an attempt that has ended.
+  /// Reads the records from the place given and the spool of an attempt that has ended. Nil where that is given up.
   static func of(run: String, attempt: UInt64, records: [UInt8], offset: UInt64, spool: [UInt8]) async -> (
     stdout: String, stderr: String
-  ) {
-    await withCheckedContinuation { continuation in
-      queue.async { continuation.resume(returning: read(run, attempt, RecordsReader(path: records, offset: offset), spool)) }
+  )? {
+    let deadline = MonotonicTime.now + patience
+    return await withCheckedContinuation { continuation in
+      queue.async {
+        continuation.resume(returning: read(run, attempt, RecordsReader(path: records, offset: offset), spool, deadline))
+      }
     }
   }
 
-  private static func read(_ run: String, _ attempt: UInt64, _ reader: RecordsReader, _ spool: [UInt8]) -> (
-    stdout: String, stderr: String
-  ) {
+  private static func read(
+    _ run: String, _ attempt: UInt64, _ reader: RecordsReader, _ spool: [UInt8], _ deadline: MonotonicTime
+  ) -> (stdout: String, stderr: String)? {
     // Twice over the records: the layout is only known at the end.
     var first = reader
     var state = RecordedAttempt()
-    walk(&first, run, attempt) { state.apply($0) }
+    guard walk(&first, run, attempt, { state.apply($0) }) else { return nil }
     var streams = StreamHashes()
     var second = reader
     let final = state
-    walk(&second, run, attempt) { record in
-      guard case .segments(let list) = record else { return }
+    var isWhole = true
+    let isRead = walk(&second, run, attempt) { record in
+      guard isWhole, case .segments(let list) = record else { return }
       var offset = list.offset
       for segment in list.segments {
         let end = offset + segment.length
         while offset < end {
+          guard MonotonicTime.now < deadline else {
+            isWhole = false
+            return
+          }
           switch SpoolReader.read(path: spool, from: offset, limit: Int(clamping: min(end - offset, 1 << 18)), state: { final }) {
           case .bytes(let bytes):
             streams.add(segment.stream, bytes[...])
             offset += UInt64(bytes.count)
           case .gone(let until): offset = min(end, max(until, offset + 1))
-          case .end, .failed: offset = end
+          case .end: offset = end
+          case .failed:
+            isWhole = false
+            return
           }
         }
       }
     }
-    return streams.finish()
+    return isRead && isWhole ? streams.finish() : nil
   }
 
-  private static func walk(_ reader: inout RecordsReader, _ run: String, _ attempt: UInt64, _ body: (RunnerRecord) -> Void) {
+  /// - Returns: whether all of the attempt's records could be read.
+  private static func walk(
+    _ reader: inout RecordsReader, _ run: String, _ attempt: UInt64, _ body: (RunnerRecord) -> Void
+  ) -> Bool {
     var isOurs = false
     while true {
       switch reader.next() {
-      case .damaged: continue
-      case .end, .failed: return
+      case .damaged: if isOurs { return false }
+      case .end, .failed: return false
       case .record(let record):
         if case .begin(let begin) = record { isOurs = begin.run == run && begin.attempt == attempt }
         if isOurs { body(record) }
-        if isOurs, case .exit = record { return }
+        if isOurs, case .exit = record { return true }
       }
     }
   }

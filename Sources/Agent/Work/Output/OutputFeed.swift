@@ -2,6 +2,7 @@
 // for the bytes. Used the same way for a runner that is connected, one that was adopted, and one that has ended long ago.
 // Belongs to the `Worker`; its file reads are short and happen on the engine's thread.
 
+import Glibc
 import Runner
 import Shared
 
@@ -17,7 +18,7 @@ final class OutputFeed {
   let start: UInt64
   private let run: String
   private let attempt: UInt64
-  private let records: [UInt8]
+  let records: [UInt8]
   private var reader: RecordsReader
   private(set) var state = RecordedAttempt()
   /// Segments from `next` on, as far as they were read.
@@ -36,6 +37,15 @@ final class OutputFeed {
     case spool(UInt64)
     case verdict(Verdict)
   }
+  /// Why the records could not be read to their end the last time.
+  private(set) var fault: Int32?
+  /// A part of the records was unreadable.
+  private(set) var isDamaged = false
+  /// The output file holds less than the records say.
+  private(set) var isShort = false
+  private var failures = 0
+  /// So many failed reads in a row of bytes that should be there, a few a second, and they are given up.
+  private static let patience = 300
 
   /// - Parameters:
   ///   - records: where the attempt's records begin, or anything before that.
@@ -51,21 +61,31 @@ final class OutputFeed {
 
   /// Reads on in the records.
   func advance() {
-    while !isClosed, ahead.count < OutputFeed.segmentsAhead {
-      guard case .record(let record) = reader.next() else { return }
-      apply(record)
-    }
+    read { ahead.count < OutputFeed.segmentsAhead }
   }
 
   /// The same without an end: for whoever has to see the exit, however much comes before it. Memory is bounded by what is merged.
   func advanceToEnd() {
-    while !isClosed {
+    read { true }
+  }
+
+  private func read(_ goesOn: () -> Bool) {
+    // Thousands of feeds may be kept: what was read ahead is not.
+    defer { reader.release() }
+    while !isClosed, goesOn() {
       switch reader.next() {
       case .record(let record): apply(record)
-      case .damaged: continue
-      case .end, .failed: return
+      case .damaged: isDamaged = true
+      case .end:
+        fault = nil
+        return
+      case .failed(let error):
+        fault = error
+        if error == EBADMSG { isDamaged = true }
+        return
       }
     }
+    fault = nil
   }
 
   private func apply(_ record: RunnerRecord) {
@@ -155,28 +175,46 @@ final class OutputFeed {
       let wanted = min(UInt64(clamping: limit), available)
       switch read(from: next, limit: Int(clamping: wanted)) {
       case .bytes(let bytes):
+        failures = 0
         let slice = OutputSlice(attempt: id, offset: Int64(clamping: next), segments: cut(UInt64(bytes.count)))
         return (slice, bytes)
       case .gone(let until): _ = cut(max(until, next + 1) - next)
       // In the ring nobody can tell yet whether these bytes were overwritten: later, at the latest once the exit is known.
       case .end where !isClosed: return nil
+      case .failed(let error) where ReadFault.mayPass(error) && failures < OutputFeed.patience:
+        failures += 1
+        return nil
       // Recorded but not to be had: dropped for a full disk, or the file is gone.
-      case .end, .failed: _ = cut(wanted)
+      case .end: _ = cut(wanted)
+      case .failed(let error):
+        if error == ENODATA { isShort = true }
+        _ = cut(wanted)
       }
     }
   }
 
-  /// The bytes of a slice once more; fewer where the ring has gone on.
-  func again(_ slice: OutputSlice) -> [UInt8]? {
+  enum Again {
+    case bytes([UInt8])
+    /// The ring has gone on, or the file is gone.
+    case gone
+    /// They cannot be read just now.
+    case later
+  }
+
+  /// The bytes of a slice once more.
+  func again(_ slice: OutputSlice) -> Again {
     var bytes: [UInt8] = []
     while bytes.count < slice.length {
-      guard
-        case .bytes(let more) = read(
-          from: UInt64(clamping: slice.offset) + UInt64(bytes.count), limit: slice.length - bytes.count)
-      else { return nil }
-      bytes += more
+      switch read(from: UInt64(clamping: slice.offset) + UInt64(bytes.count), limit: slice.length - bytes.count) {
+      case .bytes(let more): bytes += more
+      case .failed(let error) where ReadFault.mayPass(error) && failures < OutputFeed.patience:
+        failures += 1
+        return .later
+      case .gone, .end, .failed: return .gone
+      }
     }
-    return bytes
+    failures = 0
+    return .bytes(bytes)
   }
 
   private func read(from offset: UInt64, limit: Int) -> SpoolRead {

@@ -87,6 +87,7 @@ extension Worker {
         if attempt.stage == .working { resultMayFollow(attempt) }
       } else if feed.available == 0 {
         feeds[id] = nil
+        noteDamage(feed, attempt)
         outputMayBeDone(attempt, feed)
       } else {
         // Bytes of a ring that is being written: they can be told once it has gone on, or ended.
@@ -105,9 +106,16 @@ extension Worker {
     } else {
       for part in frame.slices {
         // What the ring has overwritten meanwhile, or what is settled, cannot be sent again; the sequence stays whole all the same.
-        guard let feed = attempts[part.id]?.feed, let again = feed.again(part.slice) else { continue }
-        slices.append(part.slice)
-        bytes += again
+        guard let feed = attempts[part.id]?.feed else { continue }
+        switch feed.again(part.slice) {
+        case .bytes(let again):
+          slices.append(part.slice)
+          bytes += again
+        case .gone: continue
+        case .later:
+          framesHeldUntil = .now + Worker.ringPatience
+          return nil
+        }
       }
     }
     let message = OutputFrame(agent: uuid, from: address, sequence: sequence, oldest: frames.oldest, slices: slices, bytes: bytes)

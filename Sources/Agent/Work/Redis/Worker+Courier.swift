@@ -10,7 +10,7 @@ extension Worker {
   private static let batchEvents = 200
   private static let batchBytes = 512 * 1024
   /// Events that wait for their acknowledgement; further ends wait in the journal.
-  static let windowEvents = 4096
+  static let windowEvents = 1024
   /// Bytes of output that they may carry.
   private static let windowTails = 4 << 20
   private static let quiet = Duration.seconds(30)

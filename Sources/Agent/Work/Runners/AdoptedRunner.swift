@@ -12,15 +12,33 @@ final class AdoptedRunner {
   private(set) var pidfd: Int32
   var timer: UInt64?
 
-  /// Nil where that very process is not there any more.
-  init?(_ identity: ProcessIdentity, attempt: Attempt) {
+  enum Found {
+    case alive(AdoptedRunner)
+    /// That very process is not there any more.
+    case gone
+    /// Nobody can tell now, for want of a descriptor.
+    case unclear(errno: Int32)
+  }
+
+  static func find(_ identity: ProcessIdentity, attempt: Attempt) -> Found {
     let pidfd = cspawn_pidfd_open(identity.pid)
-    guard pidfd >= 0 else { return nil }
-    // Looked at after the pidfd is held: from here on it can only be this process.
-    guard identity.isAlive else {
-      Glibc.close(pidfd)
-      return nil
+    guard pidfd >= 0 else {
+      let code = errno
+      return ReadFault.isShortage(code) ? .unclear(errno: code) : .gone
     }
+    // Looked at after the pidfd is held: from here on it can only be this process.
+    switch identity.life {
+    case true?: return .alive(AdoptedRunner(identity, attempt, pidfd))
+    case false?:
+      Glibc.close(pidfd)
+      return .gone
+    case nil:
+      Glibc.close(pidfd)
+      return .unclear(errno: EMFILE)
+    }
+  }
+
+  private init(_ identity: ProcessIdentity, _ attempt: Attempt, _ pidfd: Int32) {
     self.identity = identity
     self.attempt = attempt
     self.pidfd = pidfd

@@ -9,11 +9,18 @@ extension Worker {
   /// Decides what becomes of an attempt that was handed off and whose runner is not connected.
   func judge(_ attempt: Attempt) {
     guard let handOff = attempt.handOff else { return }
-    let feed = attempt.feed ?? OutputFeed(attempt, records: handOff.records, offset: 0, path: outputPath(attempt))
+    let feed = attempt.feed ?? OutputFeed(attempt, records: handOff.records, offset: handOff.start, path: outputPath(attempt))
     attempt.feed = feed
     // In this order: gone, then the exit record, then the output file.
-    let runner = AdoptedRunner(handOff.runner, attempt: attempt)
+    var runner: AdoptedRunner?
+    switch AdoptedRunner.find(handOff.runner, attempt: attempt) {
+    case .alive(let found): runner = found
+    case .gone: break
+    case .unclear(let code): return judgeLater(attempt, code)
+    }
     feed.advanceToEnd()
+    noteDamage(feed, attempt)
+    if runner == nil, let fault = feed.fault, mayPass(fault, attempt) { return judgeLater(attempt, fault) }
     // The output file is the proof, but somebody may have cleaned it away, or moved `log.path`: then what the runner said and recorded counts
     // as well. A `begin` without the file stands for the moment before it, too; the safe side is not to start it again.
     let wasBegun = attempt.startedAt != nil || (feed.state.begin != nil && feed.state.refused == nil)

@@ -13,7 +13,7 @@ extension Worker {
       if link.isOpen, link.isIdle, !link.isRetiring { return link }
     }
     let serving = links.values.reduce(0) { $0 + ($1.isRetiring ? 0 : 1) }
-    guard serving < settings.task.concurrency, MonotonicTime.now >= runnerRetryAt else { return nil }
+    guard serving < settings.task.concurrency else { return nil }
     return startRunner()
   }
 
@@ -28,8 +28,9 @@ extension Worker {
         // It has ended already, and its end-of-file would say nothing more.
         Glibc.close(process.socket)
         if process.pidfd >= 0 { Glibc.close(process.pidfd) }
-        waitpid(process.pid, nil, 0)
-        return noRunner("it ended at once")
+        var status: Int32 = 0
+        waitpid(process.pid, &status, 0)
+        return noRunner(RunnerMain.fault(ofStatus: status).map { systemErrorText($0) } ?? "it ended at once")
       }
       let link = RunnerLink(process: process, identity: identity, records: Array(records.utf8))
       let socket = process.socket
@@ -45,10 +46,17 @@ extension Worker {
   }
 
   private func noRunner(_ why: String) -> RunnerLink? {
-    logger.error("no runner can be started", metadata: ["why": "\(why)"])
-    runnerRetryAt = .now + .seconds(1)
-    engine.at(runnerRetryAt) { [weak self] in self?.assumeIsolated { $0.startNext() } }
+    holdStarts("no runner can be started: \(why)")
     return nil
+  }
+
+  /// Nothing is started for a second: the host lacks something that every start needs. What waits goes on waiting.
+  func holdStarts(_ why: String) {
+    if startTrouble != why { logger.error("\(why)") }
+    startTrouble = why
+    startsHeldUntil = .now + .seconds(1)
+    publish()
+    engine.at(startsHeldUntil) { [weak self] in self?.assumeIsolated { $0.startNext() } }
   }
 
   /// Tries again shortly: an order larger than a socket's buffer goes in pieces.
@@ -108,6 +116,7 @@ extension Worker {
   func began(_ attempt: Attempt, _ wall: Int64) {
     guard attempt.startedAt == nil else { return }
     attempt.startedAt = wall
+    startTrouble = nil
     runningLater.append(attempt.id)
     tellBell.ring()
   }
@@ -115,6 +124,14 @@ extension Worker {
   /// Nothing was started by this runner.
   private func refused(_ attempt: Attempt, _ refusal: RefusedRecord) {
     guard attempt.stage == .working else { return }
+    if refusal.reason == .noResources || refusal.reason == .outputFailed, SystemNames.isWant(refusal.error) {
+      // Nothing was started, and nothing is wrong with it: it waits until there is room again.
+      let code = refusal.error
+      holdStarts(
+        "no run can be started: \(SystemNames.error(code)), \(systemErrorText(code)) (\(settings.runsFolder) or \(settings.runnersFolder))"
+      )
+      return handOverAgain(attempt)
+    }
     attempt.failedStarts += 1
     switch refusal.reason {
     case .outputExists: lose(attempt, "its output file was there before it was to be started")
@@ -170,24 +187,30 @@ extension Worker {
   private func reap(_ pid: Int32) {
     guard let link = departing[pid] else { return }
     let pidfd = link.process.pidfd
-    if waitpid(pid, nil, WNOHANG) != 0 { return departed(link) }
+    var status: Int32 = 0
+    if waitpid(pid, &status, WNOHANG) != 0 { return departed(link, status) }
     if pidfd >= 0, engine.watch(pidfd, { [weak self] in self?.assumeIsolated { $0.reaped(pid) } }) { return }
     engine.at(.now + .milliseconds(200)) { [weak self] in self?.assumeIsolated { $0.reap(pid) } }
   }
 
   private func reaped(_ pid: Int32) {
-    guard let link = departing[pid], waitpid(pid, nil, WNOHANG) != 0 else { return }
+    var status: Int32 = 0
+    guard let link = departing[pid], waitpid(pid, &status, WNOHANG) != 0 else { return }
     engine.forget(link.process.pidfd)
-    departed(link)
+    departed(link, status)
   }
 
-  private func departed(_ link: RunnerLink) {
+  private func departed(_ link: RunnerLink, _ status: Int32) {
     departing[link.process.pid] = nil
     if link.process.pidfd >= 0 { Glibc.close(link.process.pidfd) }
     let group = RecordsHeading.read(link.records)?.controlGroup ?? ""
     dropRecordsIfUnused(link.records)
+    let fault = RunnerMain.fault(ofStatus: status)
+    if let fault {
+      holdStarts("no runner can be started: \(SystemNames.error(fault)), \(systemErrorText(fault)) (\(settings.runnersFolder))")
+    }
     if let attempt = link.attempt, attempt.stage == .working {
-      attempt.failedStarts += 1
+      if fault == nil { attempt.failedStarts += 1 }
       judge(attempt)
     }
     if link.attempt?.clearing == nil { leaveGroup(group) }

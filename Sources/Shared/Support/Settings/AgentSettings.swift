@@ -51,6 +51,8 @@ public struct AgentSettings: ProgramSettings {
   public struct Output: Sendable {
     /// Bytes kept of one run: its first half and its last.
     public internal(set) var cap = 32 << 20
+    /// Bytes on the disk that all runs together may take; past them the oldest go that the dashboard has.
+    public internal(set) var quota = 4 << 30
   }
 
   public init() {}
@@ -71,7 +73,9 @@ public struct AgentSettings: ProgramSettings {
       Setting("log.level", \.log.level, .level, "what the log holds: trace … critical"),
       Setting("state.path", \.state.path, .path, "journal, runners' records, pid file, lock, uuid"),
     ] + HTTPSettings.rows(listenFlag: nil).map { Setting($0, of: \.http, under: "http") } + [
-      Setting("output.cap", \.output.cap, .integer(4096...1 << 40), "bytes kept of one run's output")
+      Setting("output.cap", \.output.cap, .integer(4096...1 << 40), "bytes kept of one run's output"),
+      Setting(
+        "output.quota", \.output.quota, .integer(1 << 20...1 << 50), "bytes that the output of all runs may take on the disk"),
     ]
 
   public static var siblingEnvironmentNames: [String] { DashboardSettings.table.map(\.environmentName) }

@@ -18,6 +18,7 @@ private let samples: [String: (json: JSONValue, text: String)] = [
   "http.limits.head": (4096, "4096"), "http.limits.fields": (50, "50"), "http.limits.body": (4096, "4096"),
   "http.limits.headTimeout": (1, "1"), "http.limits.bodyIdle": (1, "1"), "http.limits.idle": (1, "1"),
   "http.limits.writeStall": (1, "1"), "http.limits.connections": (10, "10"), "output.cap": (4096, "4096"),
+  "output.quota": (1_048_576, "1048576"),
   "data.path": ("/d", "/d"), "retention.days": (7, "7"), "retention.bytes": (1_073_741_824, "1073741824"),
   "public.path": ("/p", "/p"),
 ]
@@ -33,7 +34,7 @@ private let samples: [String: (json: JSONValue, text: String)] = [
     let own = limits.map { "http.limits.\($0)" } + ["log.level"]
     let agent = [
       "uuid", "tags", "task.path", "task.timeout", "task.concurrency", "script.path", "script.timeout", "log.path", "log.file",
-      "state.path", "output.cap",
+      "state.path", "output.cap", "output.quota",
     ]
     #expect(Set(AgentSettings.table.map(\.key)) == Set(shared + agent + own + ["task.grace"]))
     let dashboard = ["data.path", "redis", "retention.days", "retention.bytes"]
