@@ -10,7 +10,7 @@ import Testing
 
 @testable import Agent
 
-@Suite struct LimitTests {
+@Suite(.serialized) struct LimitTests {
   private func health(_ all: Surroundings) async throws -> String { try await all.disk.status()?["health"] ?? "" }
 
   @Test(.enabled(if: SmallDisk.isPossible, SmallDisk.why))
