@@ -78,6 +78,14 @@ extension RedisServerProcess {
     }
   }
 
+  /// The same with the arguments as a list.
+  @discardableResult public func ask(_ name: String, _ arguments: [String]) async throws -> RedisValue {
+    let connection = RedisConnection(configuration)
+    defer { Task { await connection.close() } }
+    try await connection.connected(within: .seconds(10))
+    return try await connection.send(RedisCommand(name, arguments: arguments))
+  }
+
   /// What `ROLE` says.
   public func role() async throws -> [RedisValue] { try await ask("ROLE").array ?? [] }
 }

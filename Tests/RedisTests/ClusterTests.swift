@@ -25,15 +25,26 @@ import Testing
     for (command, key) in table { #expect(command.routingKey == key.map { Array($0.utf8) }, "\(command.name)") }
   }
 
-  private func client(_ group: ClusterGroup, home: String = "home", watchesAll: Bool = false) async throws -> RedisClient {
-    let client = RedisClient(group.configuration, home: home, watchesAll: watchesAll)
+  private func client(_ group: ClusterGroup, home: String = "home", watchesAll: Bool = false, user: String? = nil) async throws
+    -> RedisClient
+  {
+    var configuration = group.configuration
+    if let user { (configuration.username, configuration.password) = (user, "secret") }
+    let client = RedisClient(configuration, home: home, watchesAll: watchesAll)
     try await client.connected(within: .seconds(20))
     return client
   }
 
   @Test func commandsGoToTheirNodesAndASlotMayMoveUnderThem() async throws {
     let group = try await ClusterGroup.start()
-    let client = try await client(group)
+    // With no more rights than its own commands and the two that docs/redis.md names for a Cluster.
+    for master in group.masters {
+      try await master.ask(
+        "ACL", "SETUSER", "least", "on", ">secret", "~*", "-@all", "+ping", "+cluster|slots", "+asking", "+get", "+set", "+mget",
+        "+incr",
+        "+rpush", "+llen", "+blpop", "+eval", "+evalsha")
+    }
+    let client = try await client(group, user: "least")
     #expect(client.epoch == 1 && client.isCluster)
 
     // Pipelines are split, the replies come in order.

@@ -17,6 +17,13 @@ import Testing
     let backoff = ReconnectBackoff(base: .milliseconds(50), cap: .milliseconds(300))
     let limits = (0...5).map { backoff.limit(afterFailures: $0) }
     #expect(limits == [0, 50, 100, 200, 300, 300].map { .milliseconds($0) })
+    let crowd = ReconnectBackoff(first: .milliseconds(500), base: .milliseconds(100), cap: .seconds(4))
+    #expect(crowd.limit(afterFailures: 0) == .milliseconds(500))
+    // Evenly from nothing up to the limit, also for the first attempt after a good connection: nobody comes back in step.
+    let tenths = Dictionary(grouping: (0..<10_000).map { _ in crowd.delay(afterFailures: 0).wholeNanoseconds / 50_000_000 }) {
+      $0
+    }
+    #expect((0..<10).allSatisfy { (800...1200).contains(tenths[$0]?.count ?? 0) })
     #expect(backoff.limit(afterFailures: 1_000_000) == .milliseconds(300))
     let delays = (0..<200).map { _ in backoff.delay(afterFailures: 4) }
     #expect(delays.allSatisfy { $0 >= .zero && $0 <= .milliseconds(300) })

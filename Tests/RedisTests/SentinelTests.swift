@@ -15,7 +15,13 @@ import Testing
 
   @Test func theMasterIsFoundAndFollowedThroughACrash() async throws {
     let group = try await SentinelGroup.start()
-    let client = client(group)
+    // `ROLE` is the one right that Sentinels ask for beside those that a single server does.
+    for server in group.servers {
+      try await server.ask("ACL", "SETUSER", "least", "on", ">secret", "~*", "-@all", "+ping", "+role", "+set")
+    }
+    var configuration = group.configuration
+    (configuration.username, configuration.password) = ("least", "secret")
+    let client = RedisClient(configuration, home: "k")
     try await client.connected(within: .seconds(20))
     #expect(client.server == group.servers[0].configuration.address)
     #expect(client.whereabouts.contains("\(group.servers[0].port), the master \"fleet\" by Sentinel"))

@@ -38,8 +38,15 @@ extension Worker {
     var seconds = Double.random(in: 0.8...1)
     if !unconfirmed.isEmpty { seconds = 0.05 }
     let call = AgentBus.awaitControl(uuid, seconds: seconds)
-    let value = try? await control.blocking(call, for: .seconds(2))
-    return value?.array?.last?.bytes
+    do throws(RedisError) {
+      return try await control.blocking(call, for: .seconds(2)).array?.last?.bytes
+    } catch {
+      // A Redis that refuses to let it wait has to be waited for all the same.
+      guard case .reply = error else { return nil }
+      await refused(error)
+      await pause(since: .now, .milliseconds(500))
+      return nil
+    }
   }
 
   /// What is to be looked at beside the control list.
@@ -66,6 +73,7 @@ extension Worker {
     }
     var next = values.makeIterator()
     let inbox = next.next() ?? .null
+    if let error = inbox.error { await refused(.reply(error)) }
     let plain = looksAtPlain ? next.next() : nil
     if wantsAcknowledgement, let text = next.next()?.string { acknowledged(text) }
     if isStalled { goAgain(readByDashboard: !(next.next()?.isNull ?? true)) }

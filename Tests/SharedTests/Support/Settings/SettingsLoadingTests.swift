@@ -172,6 +172,17 @@ import Testing
 
   @Test func redisMayBeAUnixSocketAndTimeoutsMayBeNone() throws {
     #expect(try agent(#"{"redis":{"addr":"/run/redis.sock"}}"#).redis.place == .unix(path: "/run/redis.sock"))
+    let sentinels = #"{"redis":{"sentinels":["a:1"," b:2 "],"master":"m"}}"#
+    let both = [HostPort(host: "a", port: 1), HostPort(host: "b", port: 2)]
+    #expect(try agent(sentinels).redis.place == .sentinel(master: "m", sentinels: both))
+    #expect(try agent(#"{"redis":{"cluster":"a:1,b:2"}}"#).redis.place == .cluster(both))
+    #expect(try agent(#"{"redis":{"cluster":true,"addr":"a","port":1}}"#).redis.place == .cluster([both[0]]))
+    #expect(try agent(#"{"redis":{"cluster":false,"addr":"a","port":1}}"#).redis.place == .tcp(host: "a", port: 1))
+    // The later place counts.
+    #expect(
+      try agent(sentinels, environment: ["MUSTER_REDIS_ADDR": "c"]).redis.place == .tcp(host: "c", port: 6379))
+    #expect(
+      try agent(sentinels, environment: ["MUSTER_REDIS_CLUSTER": "b:2"]).redis.place == .cluster([both[1]]))
     #expect(try agent(#"{"task":{"timeout":-1}}"#).task.timeout == nil)
     #expect(try agent(#"{"task":{"timeout":0.25}}"#).task.timeout == .milliseconds(250))
   }
@@ -197,6 +208,26 @@ import Testing
     (
       #"{"redis":{"addr":"h:1"}}"#,
       "redis.addr (./agent.json) must be a host without a port (\"h\"; the port is a setting of its own)"
+    ),
+    (
+      #"{"redis":{"sentinels":"a"}}"#,
+      "redis.sentinels (./agent.json) must be a list of HOST:PORT such as 10.0.0.1:26379, it has \"a\""
+    ),
+    (
+      #"{"redis":{"sentinels":["a:1"],"cluster":true}}"#, "redis.cluster and redis.sentinels are both set; keep one of them"
+    ),
+    (
+      #"{"redis":{"sentinels":["a:1"],"port":1}}"#,
+      "redis.sentinels and redis.addr or redis.port are both set; keep one of them"
+    ),
+    (
+      #"{"redis":{"cluster":["a:1"],"addr":"b"}}"#,
+      "redis.cluster names nodes, and redis.addr or redis.port are set too; keep one of them"
+    ),
+    (#"{"redis":{"cluster":true,"db":1}}"#, "redis.db must be 0: a Cluster has no other"),
+    (
+      #"{"redis":{"cluster":true,"addr":"/run/r"}}"#,
+      "redis.cluster needs an address that other hosts' nodes have too, not a socket"
     ),
     (#"{"redis":{"prot":1}}"#, "redis.prot (./agent.json) is not a setting; did you mean \"redis.port\"?"),
     (#"{"rediss":{}}"#, "rediss (./agent.json) is not a setting; did you mean \"redis\"?"),
