@@ -119,6 +119,8 @@ extension ClusterRouter {
       return group.items.map { ($0, nil, .failure(error)) }
     }
     let connection = connection(to: address)
+    // It closes with its last reference, and the router may let go of it meanwhile.
+    defer { withExtendedLifetime(connection) {} }
     if connection.epoch == 0, case .connecting = connection.state {
       // It was made just now, for this.
       let limit = min(deadline, .now + configuration.connectTimeout)

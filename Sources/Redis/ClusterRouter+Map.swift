@@ -24,7 +24,7 @@ extension ClusterRouter {
     state.withLock { state in
       guard !state.isClosed else { return false }
       guard !state.mapIsOld, let map = state.map, map.owner(of: home) != nil else { return true }
-      return state.nodes.values.contains { if case .down = $0.state { true } else { false } }
+      return state.nodes.values.contains { if case .down = $0.connection.state { true } else { false } }
     }
   }
 
@@ -50,7 +50,7 @@ extension ClusterRouter {
   /// Connected nodes first, then the others that are known, then those of the settings.
   private func candidates() -> [Address] {
     let (connected, known) = state.withLock { state -> ([Address], [Address]) in
-      let connected = state.nodes.filter { if case .connected = $0.value.state { true } else { false } }
+      let connected = state.nodes.filter { if case .connected = $0.value.connection.state { true } else { false } }
       let known = state.map.map { $0.masters.union($0.replicas) } ?? []
       return (Array(connected.keys), known.subtracting(connected.keys).shuffled())
     }
@@ -60,7 +60,7 @@ extension ClusterRouter {
 
   private func map(from address: Address) async throws(RedisError) -> RedisValue {
     let open = state.withLock { state -> RedisConnection? in
-      guard let node = state.nodes[address], case .connected = node.state else { return nil }
+      guard let node = state.nodes[address], case .connected = node.connection.state else { return nil }
       return node.connection
     }
     let question = RedisCommand("CLUSTER", "SLOTS")
@@ -84,15 +84,14 @@ extension ClusterRouter {
 
   private func adopt(_ map: SlotMap) {
     let (wanted, left) = state.withLock { state -> (Set<Address>, [Node]) in
-      if let before = state.map, map.tookFrom(Set(state.nodes.keys), before: before) { state.isDirty = true }
+      if let before = state.map, map.tookFrom(Set(state.nodes.keys), before: before) { state.pastEpochs += 1 }
       state.map = map
       state.mapIsOld = false
       let masters = map.masters
-      // What is no master any more is not waited for. Calls that wait on it keep its connection until they are done.
-      let gone = state.nodes.filter { !masters.contains($0.key) }
-      for address in gone.keys { state.nodes[address] = nil }
+      // What is no master any more is not waited for.
+      let gone = state.nodes.keys.filter { !masters.contains($0) }.compactMap { state.letGo($0) }
       publish(&state)
-      return (watchesAll ? masters : Set([map.owner(of: home)].compactMap { $0 }), Array(gone.values))
+      return (watchesAll ? masters : Set([map.owner(of: home)].compactMap { $0 }), gone)
     }
     withExtendedLifetime(left) {}
     for address in wanted { _ = connection(to: address) }
@@ -103,7 +102,7 @@ extension ClusterRouter {
     let isHome = slot == home
     state.withLock { state in
       guard let before = state.map?.owner(of: slot), before != owner else { return }
-      if state.nodes[before] != nil { state.isDirty = true }
+      if state.nodes[before] != nil { state.pastEpochs += 1 }
       state.map?.move(slot, to: owner)
       state.mapIsOld = true
       publish(&state)

@@ -4,7 +4,8 @@
 //
 // What the epoch counts: a node that was in use was lost and is back, or slots of a node in use have another owner now. Either may have
 // forgotten its last writes (replication is asynchronous), so whoever registers something does it again. A slot that was moved in peace
-// counts too: that is not told apart, and costs one registration.
+// counts too: that is not told apart, and costs one registration. The epoch has grown before the first call reaches the other server: it is
+// put together from the connections' own when it is asked for.
 //
 // Calls are in `ClusterRouter+Calls.swift`, the map is kept by `ClusterRouter+Map.swift`. State is guarded by one lock, never held across a
 // call of another object but a connection's `init` and a watcher's `yield`.
@@ -17,9 +18,7 @@ final class ClusterRouter: Sendable {
     /// Told apart from an earlier connection to the same address.
     let number: UInt64
     let connection: RedisConnection
-    var state = ConnectionState.connecting
     var usedAt: MonotonicTime
-    var wasLost = false
   }
 
   struct State {
@@ -29,9 +28,8 @@ final class ClusterRouter: Sendable {
     var mapIsOld = true
     /// Why there is no map.
     var fault: RedisFault = .connecting
-    /// Something may have been forgotten since the last `connected`.
-    var isDirty = true
-    var epoch = 0
+    /// The epoch, but for what the present connections add.
+    var pastEpochs = 1
     var published = ConnectionState.connecting
     var watchers: [UInt64: AsyncStream<ConnectionState>.Continuation] = [:]
     /// Of nodes and watchers.
@@ -86,21 +84,9 @@ final class ClusterRouter: Sendable {
 
   private func changed(_ address: Address, _ number: UInt64, _ next: ConnectionState) {
     let isLost = state.withLock { state in
-      guard var node = state.nodes[address], node.number == number else { return false }
-      node.state = next
-      var isLost = false
-      switch next {
-      case .connecting: break
-      case .connected(let epoch):
-        if node.wasLost || epoch > 1 { state.isDirty = true }
-        node.wasLost = false
-      case .down, .closed:
-        node.wasLost = true
-        isLost = true
-      }
-      state.nodes[address] = node
+      guard state.nodes[address]?.number == number else { return false }
       publish(&state)
-      return isLost
+      return if case .down = next { true } else { false }
     }
     if isLost { bellCord.yield() }
   }
@@ -112,8 +98,7 @@ final class ClusterRouter: Sendable {
       guard !watchesAll else { return [] }
       let home = state.map?.owner(of: self.home)
       let idle = state.nodes.filter { $0.key != home && now - $0.value.usedAt > Self.idle }
-      for address in idle.keys { state.nodes[address] = nil }
-      return Array(idle.values)
+      return idle.keys.compactMap { state.letGo($0) }
     }
     withExtendedLifetime(left) {}
   }
@@ -123,17 +108,13 @@ final class ClusterRouter: Sendable {
   /// Works out how the whole stands and tells it where that has changed.
   func publish(_ state: inout State) {
     guard !state.isClosed else { return }
-    let next = standing(state)
-    if case .connected = next {
-      if state.isDirty {
-        state.isDirty = false
-        state.epoch += 1
-      }
-      state.tell(.connected(epoch: state.epoch))
-    } else {
-      state.tell(next)
-    }
+    state.tell(standing(state))
   }
+
+  var epoch: Int { state.withLock { $0.epoch } }
+
+  /// As it is now; watchers hear of it a moment later.
+  var standing: ConnectionState { state.withLock { $0.isClosed ? $0.published : standing($0) } }
 
   private func standing(_ state: State) -> ConnectionState {
     guard let map = state.map else {
@@ -144,7 +125,7 @@ final class ClusterRouter: Sendable {
     }
     var isConnecting = false
     for address in watchesAll ? map.masters : [owner] {
-      switch state.nodes[address]?.state ?? .connecting {
+      switch state.nodes[address]?.connection.state ?? .connecting {
       case .connected: break
       case .connecting: isConnecting = true
       case .down(let fault, let delay): return .down(.node("\(address)", "\(fault)"), retryWithin: delay)
@@ -182,6 +163,15 @@ final class ClusterRouter: Sendable {
 }
 
 extension ClusterRouter.State {
+  var epoch: Int { nodes.values.reduce(pastEpochs) { $0 + max(0, $1.connection.epoch - 1) } }
+
+  /// Forgets a node's connection. Calls that still wait on it keep it until they are done.
+  mutating func letGo(_ address: RedisConfiguration.Address) -> ClusterRouter.Node? {
+    guard let node = nodes.removeValue(forKey: address) else { return nil }
+    pastEpochs += max(0, node.connection.epoch - 1)
+    return node
+  }
+
   /// - Returns: also the number of a connection that was made now and has to be followed.
   mutating func node(_ address: RedisConfiguration.Address, _ configuration: RedisConfiguration) -> (RedisConnection, UInt64?) {
     if let node = nodes[address] {

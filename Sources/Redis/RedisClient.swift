@@ -123,14 +123,14 @@ public final class RedisClient: Sendable {
   public var epoch: Int {
     switch mode {
     case .one(let connection): connection.epoch
-    case .cluster(let router): router.state.withLock { $0.epoch }
+    case .cluster(let router): router.epoch
     }
   }
 
   public var state: ConnectionState {
     switch mode {
     case .one(let connection): connection.state
-    case .cluster(let router): router.state.withLock { $0.published }
+    case .cluster(let router): router.standing
     }
   }
 

@@ -1,6 +1,7 @@
 // A Cluster as one server: real nodes, a slot on its way, a master that is killed.
 import Glibc
 import RedisTestSupport
+import Synchronization
 import Testing
 
 @testable import Redis
@@ -80,10 +81,11 @@ import Testing
     let epoch = client.epoch
     for index in 0..<30 { _ = try await client.send(RedisCommand("SET", "{moving}-\(index)", index)) }
     // Whoever writes while the slot moves: every call is done once or says that it was not done.
-    let writer = Task { () async -> Int in
+    let isOver = Mutex(false)
+    async let writer: Int = {
       var done = 0
       for number in 0..<100_000 {
-        if Task.isCancelled { break }
+        if isOver.withLock({ $0 }) { break }
         let call = Self.count.call(keys: ["{moving}count", "{moving}list"], [number])
         switch await client.outcomes(of: [call])[0] {
         case .success(.integer): done += 1
@@ -92,7 +94,7 @@ import Testing
         }
       }
       return done
-    }
+    }()
     // Waits on a list of that slot, and is called there wherever the slot is by then.
     let waiter = try await self.client(group)
     let waiting = Task { () async throws -> RedisValue in
@@ -111,8 +113,8 @@ import Testing
     try await eventually("the writer goes on at the new node") {
       try await client.send(RedisCommand("LLEN", "{moving}list")).integer ?? 0 > before + 5
     }
-    writer.cancel()
-    let done = await writer.value
+    isOver.withLock { $0 = true }
+    let done = await writer
     #expect(try await client.send(RedisCommand("GET", "{moving}count")).integer == Int64(done))
     #expect(try await client.send(RedisCommand("LLEN", "{moving}list")).integer == Int64(done))
     _ = try await client.send(RedisCommand("RPUSH", "{moving}bell", "x"))
