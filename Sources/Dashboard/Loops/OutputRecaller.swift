@@ -11,9 +11,14 @@ struct OutputRecaller: Service {
   private static let patience: Duration = .seconds(10)
   private static let mostQuestions = 6
 
+  private struct Question: Hashable {
+    var agent: AgentID
+    var attempt: AttemptID
+  }
+
   func run() async throws {
     await cancelWhenGracefulShutdown {
-      var questions: [RunID: (count: Int, at: SuspendingClock.Instant)] = [:]
+      var questions: [Question: (count: Int, at: SuspendingClock.Instant)] = [:]
       while await pause(Self.interval) {
         guard let fence = await flow.standing.untilWriting() else { break }
         do {
@@ -23,7 +28,7 @@ struct OutputRecaller: Service {
     }
   }
 
-  private func look(_ questions: inout [RunID: (count: Int, at: SuspendingClock.Instant)], _ fence: Fence) async throws {
+  private func look(_ questions: inout [Question: (count: Int, at: SuspendingClock.Instant)], _ fence: Fence) async throws {
     let wanted = try await flow.store.read { try OutputRecall.wanted($0) }
     guard !wanted.isEmpty else {
       questions = [:]
@@ -34,13 +39,13 @@ struct OutputRecaller: Service {
     for (agent, ids) in wanted {
       guard flow.fleet.isOnline(agent), flow.desks.desk(agent).compared, flow.desks.desk(agent).address != nil else { continue }
       let asked = questions
-      func count(_ id: AttemptID) -> Int { asked[RunID(agent: agent, task: id.task)]?.count ?? 0 }
+      func count(_ id: AttemptID) -> Int { asked[Question(agent: agent, attempt: id)]?.count ?? 0 }
       let givenUp = Set(ids.filter { count($0) >= Self.mostQuestions })
       try await flow.store.write { try OutputRecall.strike($0, agent, givenUp: givenUp) }
       for id in try await flow.store.read({ try OutputRecall.wanted($0)[agent] ?? [] }) {
-        let run = RunID(agent: agent, task: id.task)
-        if let last = questions[run], last.at.duration(to: now) < Self.patience { continue }
-        questions[run] = (count(id) + 1, now)
+        let question = Question(agent: agent, attempt: id)
+        if let last = questions[question], last.at.duration(to: now) < Self.patience { continue }
+        questions[question] = (count(id) + 1, now)
         asks[Attendant.Ask(agent: agent, kind: .reconcile, output: true), default: []].append(id)
       }
     }

@@ -37,24 +37,34 @@ enum OutputRecall {
 
   private static func attempts(_ text: String) -> [AttemptID] { text.split(separator: " ").compactMap { AttemptID(String($0)) } }
 
-  /// Strikes off what has become whole, and what is given up.
+  /// Strikes off what has become whole, and what is given up. A run that has gone on to another attempt since is asked for that one as well.
   static func strike(_ db: Database, _ agent: AgentID, givenUp: Set<AttemptID>) throws {
     let before = try wanted(db, of: agent)
-    let after = try before.filter { try !givenUp.contains($0) && isWanting(db, agent, $0) }
+    var after: [AttemptID] = []
+    for id in before {
+      let sql = "SELECT id, attempt FROM runs WHERE task = ? AND uuid = ?"
+      guard let row = try Row.fetchOne(db, sql: sql, arguments: [id.task.description, agent.text]) else { continue }
+      let present = AttemptID(task: id.task, attempt: row[1])
+      for one in id == present ? [id] : [id, present] where !givenUp.contains(one) && !after.contains(one) {
+        if try isWanting(db, run: row[0], one, isPresent: one == present) { after.append(one) }
+      }
+    }
     if after != before { try save(db, agent, after) }
   }
 
   /// Open, or ended without all of its output.
-  private static func isWanting(_ db: Database, _ agent: AgentID, _ id: AttemptID) throws -> Bool {
-    let sql = "SELECT id, attempt, state, output_bytes - dropped_bytes FROM runs WHERE task = ? AND uuid = ?"
-    guard let row = try Row.fetchOne(db, sql: sql, arguments: [id.task.description, agent.text]), row[1] == id.attempt,
-      let state = RunState(rawValue: row[2])
-    else { return false }
+  private static func isWanting(_ db: Database, run: Int64, _ id: AttemptID, isPresent: Bool) throws -> Bool {
+    let sql =
+      isPresent
+      ? "SELECT state, output_bytes - dropped_bytes FROM runs WHERE id = ? AND attempt = ?"
+      : "SELECT state, output_bytes - dropped_bytes FROM attempts WHERE run = ? AND attempt = ?"
+    guard let row = try Row.fetchOne(db, sql: sql, arguments: [run, id.attempt]), let state = RunState(rawValue: row[0]) else {
+      return false
+    }
     guard state.isVerdict else { return true }
     let stored = try Int64.fetchOne(
-      db, sql: "SELECT coalesce(sum(length(bytes)), 0) FROM output WHERE run = ? AND attempt = ?",
-      arguments: [row[0], id.attempt])
-    return (stored ?? 0) < row[3]
+      db, sql: "SELECT coalesce(sum(length(bytes)), 0) FROM output WHERE run = ? AND attempt = ?", arguments: [run, id.attempt])
+    return (stored ?? 0) < row[1]
   }
 
   private static func save(_ db: Database, _ agent: AgentID, _ ids: [AttemptID]) throws {

@@ -90,6 +90,24 @@ import Testing
     }
   }
 
+  /// Found by chaos: the run had gone on to its second attempt by the time the first one's output was to be asked for, and neither came.
+  @Test func aRunThatHasGoneOnIsAskedForBothItsAttempts() async throws {
+    try await withRun { (store: Store, id: AttemptID) async throws -> Void in
+      let agent = agent
+      try await commit(store, frame(id, 3, oldest: 3, at: 0, "aaaa"))
+      try await store.write { db in
+        try db.execute(sql: "INSERT INTO attempts (run, attempt, state, output_bytes) SELECT id, 1, 'failed', 9 FROM runs")
+        try db.execute(sql: "UPDATE runs SET attempt = 2, state = 'succeeded', output_bytes = 4, retries = 3")
+        try OutputRecall.strike(db, agent, givenUp: [])
+      }
+      let next = AttemptID(task: id.task, attempt: 2)
+      #expect(try await wanted(store) == [id, next])
+      try await commit(store, frame(next, 4, oldest: 3, at: 0, "bbbb"))
+      try await store.write { try OutputRecall.strike($0, agent, givenUp: [id]) }
+      #expect(try await wanted(store) == [])
+    }
+  }
+
   @Test func whatIsWholeAlreadyIsNotAskedFor() async throws {
     try await withRun { (store: Store, id: AttemptID) async throws -> Void in
       try await commit(store, frame(id, 1, oldest: 1, at: 0, "aaaa"))

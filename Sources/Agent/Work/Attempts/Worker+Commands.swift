@@ -74,7 +74,11 @@ extension Worker {
     case .working: sayTaken(attempt)
     case .ending: break
     // It stands in the window, and goes again from there.
-    case .ended: if !attempt.saidEnded || attempt.isEndAcknowledged { sayEnded(attempt, again: true) }
+    case .ended where attempt.isEndAcknowledged:
+      // Asked for all the same: the dashboard is a restored copy, which lacks the output as well.
+      sayEnded(attempt, again: true)
+      shipAgain(attempt)
+    case .ended: if !attempt.saidEnded { sayEnded(attempt, again: true) }
     }
   }
 
