@@ -41,6 +41,36 @@ struct PageTests {
     }
   }
 
+  @Test func anOpenRunIsStoppedAfterAskingOnce() async throws {
+    try await Stage.with { stage in
+      let page = stage.browser
+      try page.show(stage.address + "/#/new?target=web-1")
+      try page.wait("the host is known", "document.getElementById('target-says').textContent.includes('one host')")
+      try page.type("trap '' TERM; echo deaf; while :; do sleep 0.1; done")
+      try page.press("Enter", control: true)
+      try page.wait("it runs", "document.querySelector('.log-rows')?.innerText.includes('deaf')")
+      let button = "document.querySelector('.run-stop')"
+      try page.require("it can be stopped", "!\(button).hidden && \(button).textContent === 'Stop…'")
+      try page.value("\(button).click()")
+      try page.wait("it asks first", "document.querySelector('dialog[open]')?.innerText.includes('Stop this run on web-1?')")
+      try page.press("Escape")
+      try page.wait("left alone, nothing is asked of it", "!document.querySelector('dialog[open]')")
+      try page.require("and nothing is shown", "document.querySelector('.run-asked').textContent === ''")
+      try page.value("\(button).click()")
+      try page.wait("it asks again", "document.querySelector('dialog[open] .danger')")
+      try page.value("document.querySelector('dialog[open] .danger').click()")
+      try page.wait("since when is told", "document.querySelector('.run-asked').textContent.startsWith('asked to stop')")
+      try page.wait("a harder way is offered", "\(button).textContent === 'Kill…'")
+      try page.value("\(button).click()")
+      try page.wait("it asks for that too", "document.querySelector('dialog[open]')?.innerText.includes('Kill this run')")
+      try page.value("document.querySelector('dialog[open] .danger').click()")
+      try page.wait("the verdict comes by itself", "document.querySelector('.run-state [data-state=killed]')")
+      try page.require(
+        "with its proof, and nothing to stop any more",
+        "/signalled, 0 left/.test(document.querySelector('.run-end').textContent) && \(button).hidden")
+    }
+  }
+
   @Test func theLogFollowsUntilItIsScrolledUp() async throws {
     try await Stage.with { stage in
       let page = stage.browser

@@ -36,6 +36,21 @@ export function problem(error, retry) {
 /** Nothing to show, and what to do about it. */
 export function empty(title, ...more) { return h("div.empty", null, h("h2", null, title), more); }
 
+/** Asks once before something that cannot be taken back. `act`: what the button says. Resolves to whether it was pressed. */
+export function confirmed(title, words, act) {
+  return new Promise(resolve => {
+    const dialog = h("dialog", {
+      "aria-labelledby": "ask-title",
+      onclose() { dialog.remove(); resolve(dialog.returnValue === "yes"); },
+      onclick(event) { if (event.target === dialog) dialog.close(); },
+    }, h("h2", { id: "ask-title" }, title), h("p", null, words),
+    h("form.buttons", { method: "dialog" }, h("button.button", { value: "no", autofocus: true }, "Leave it"),
+      h("button.button.danger", { value: "yes" }, act)));
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
 /** Text to copy, with a button. */
 export function copyable(text, label = "Copy") {
   const button = h("button.button.small", {

@@ -1,4 +1,4 @@
-// Tells the truth about runs on silent agents, once a second: those that may be out on an agent whose lease lapsed are `unknown`, and `overdue`
+// Tells the truth about runs on silent agents: those that may be out on an agent whose lease lapsed are `unknown`, and `overdue`
 // beside it once their time limit has passed. Never a verdict: the agent's next word corrects it.
 // What if: an agent comes back while its runs are being marked: it is asked about all of them (`Desk.toAsk`); Redis is away: nobody is judged.
 import GRDB
@@ -9,13 +9,15 @@ import Shared
 struct LapseKeeper: Service {
   let flow: CollectorTools
 
+  /// Between two looks at memory, which cost nothing while nobody is silent.
+  private static let interval: Duration = .milliseconds(300)
   /// Runs in one transaction.
   private static let limit = 2000
   private static let agentsAtOnce = 200
 
   func run() async throws {
     await cancelWhenGracefulShutdown {
-      while await pause(.seconds(1)) {
+      while await pause(Self.interval) {
         guard flow.standing.fence != nil else { continue }
         do { try await look() } catch { flow.logger.debug("silent agents' runs not looked at", metadata: ["why": "\(error)"]) }
       }

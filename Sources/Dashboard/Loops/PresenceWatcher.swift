@@ -64,7 +64,9 @@ struct PresenceWatcher: Service {
         if let lease, let fence = standing.fence, let greeting = try greeting(agent, lease, fence) { strangers.append(greeting) }
       }
     }
-    for agent in fleet.judgeAbsence() { logger.info("agent is offline", metadata: ["agent": "\(agent)"]) }
+    let gone = fleet.judgeAbsence()
+    for agent in gone.prefix(20) { logger.info("agent is offline", metadata: ["agent": "\(agent)"]) }
+    if gone.count > 20 { logger.info("more agents are offline", metadata: ["count": "\(gone.count - 20)"]) }
     // What was out on them may have moved on, or may be unknown: they are asked about all of it.
     for agent in came { desks.withDesk(agent) { $0.toAsk = nil } }
     if !came.isEmpty { sender.ring(came) }

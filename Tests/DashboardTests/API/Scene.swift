@@ -22,6 +22,10 @@ final class Scene: Sendable {
     var marks = false
     var outputGrace: Duration = .seconds(60)
     var accepted: [FreshTask] = []
+    var stopped: [RunID] = []
+    /// Asked by whom; what a removal does to the loops is not the API's.
+    var removals: [String] = []
+    var removal: (@Sendable (AgentRecord) throws -> RemovedAgents.Removal)?
     var failures: [String] = []
   }
   let script: Mutex<Script>
@@ -49,6 +53,8 @@ final class Scene: Sendable {
         }
       },
       accepted: { task in box.scene().script.withLock { $0.accepted.append(task) } },
+      stopped: { runs in box.scene().script.withLock { $0.stopped += runs } },
+      remove: { name, who in try await box.scene().remove(name, who) },
       standing: { box.scene().script.withLock { $0.standing } }, health: { box.scene().script.withLock { $0.health } },
       outputGrace: script.withLock { $0.outputGrace },
       failed: { error, target in box.scene().script.withLock { $0.failures.append("\(target): \(error)") } })
@@ -65,6 +71,15 @@ final class Scene: Sendable {
       guard let scene = value.withLock({ $0 }) else { preconditionFailure("asked before the scene was set") }
       return scene
     }
+  }
+
+  private func remove(_ name: String, _ who: String) async throws -> RemovedAgents.Removal? {
+    guard let agent = try await store.read({ try AgentQueries.find($0, AgentID(name)) }) else { return nil }
+    let removal = script.withLock { script in
+      script.removals.append(who)
+      return script.removal
+    }
+    return try removal?(agent)
   }
 
   private func agent(_ name: String) throws -> AgentID {

@@ -72,4 +72,44 @@ import Testing
     _ = fleet.seen([(a, 2000)], now: later + .seconds(3600))
     #expect(!fleet.isGathering(a, now: later + .seconds(3601)))
   }
+
+  @Test func aLookThatStalledWithEverybodysHeartbeatsProvesNobodysAbsence() {
+    let fleet = Fleet()
+    for second in 0...10 { fleet.contact(true, now: start + .seconds(second)) }
+    _ = fleet.seen([(a, 1000)], now: start)
+    fleet.lease(a, lease(1), now: start)
+    // Redis answered nobody for 10 s.
+    fleet.contact(true, now: start + .seconds(20))
+    #expect(fleet.judgeAbsence(now: start + .seconds(20)).isEmpty)
+    for second in 21...34 {
+      fleet.contact(true, now: start + .seconds(second))
+      #expect(fleet.judgeAbsence(now: start + .seconds(second)).isEmpty)
+    }
+    fleet.contact(true, now: start + .seconds(35))
+    #expect(fleet.judgeAbsence(now: start + .seconds(35)) == [a])
+  }
+
+  @Test func runsOfAnAbsentAgentAreLookedAtOnceUntilItSpeaksOrSomethingIsMarked() {
+    let fleet = Fleet()
+    let b = AgentID("b")
+    fleet.expect([a, b], now: start)
+    fleet.contact(true, now: start)
+    #expect(fleet.judgeAbsence(now: start + .seconds(14)).isEmpty && fleet.lapsed().isEmpty)
+    // Neither was ever online here: nobody is told that they went, and their runs are looked at all the same.
+    #expect(fleet.judgeAbsence(now: start + .seconds(15)).isEmpty)
+    #expect(Set(fleet.lapsed()) == [a, b])
+    fleet.settle(a)
+    #expect(fleet.lapsed() == [b])
+    fleet.spoke(b, at: 1, now: start + .seconds(16))
+    #expect(fleet.lapsed().isEmpty)
+    fleet.unsettle(a)
+    #expect(fleet.lapsed() == [a])
+    fleet.forget(a)
+    #expect(fleet.lapsed().isEmpty)
+    // One that said that it stops is absent like any other once its silence has lasted.
+    fleet.left(b)
+    #expect(fleet.judgeAbsence(now: start + .seconds(30)).isEmpty && fleet.lapsed().isEmpty)
+    #expect(fleet.judgeAbsence(now: start + .seconds(31)).isEmpty)
+    #expect(fleet.lapsed() == [b])
+  }
 }

@@ -299,4 +299,50 @@ import Testing
       #expect(try await call(redis, RedisCommand("ZSCORE", Keys.agents, "p1")).string.flatMap { Double($0) } == Double(said))
     }
   }
+
+  @Test func aRemovalFencesEveryJournalThatCouldComeBackAndTakesTheAgentsKeysAway() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let agent = AgentID("removed")
+      // The store knows journal 5, another confirmed last, a third holds the lease.
+      let former = AgentAddress(journal: Nonce(6), incarnation: Nonce(1))
+      _ = try await takeLease(redis, agent, former)
+      _ = try await confirm(redis, agent, former, count: 3, [])
+      _ = try await call(redis, RedisCommand("DEL", Keys.lease(agent)))
+      _ = try await takeLease(redis, agent, address, position: "\(Nonce(6)):3:\(Nonce(9))")
+      _ = try await send(redis, agent)
+      _ = try await call(redis, RedisCommand("SET", Keys.info(agent), "{}"))
+      let number = SendNumber(fence: 2, count: 9)
+      let fenced = try await call(redis, try DashboardBus.removeAgent(agent, fence: 2, number: number, [Nonce(5)]))
+      #expect(Set((fenced.array ?? []).compactMap(\.string)) == Set([Nonce(1), Nonce(5), Nonce(6)].map(\.description)))
+      let gone = [Keys.lease(agent), Keys.info(agent), Keys.inbox(agent), Keys.acked(agent)]
+      #expect(try await call(redis, RedisCommand("EXISTS", arguments: gone)) == .integer(0))
+      #expect(try await call(redis, RedisCommand("GET", Keys.sends(agent))).string == "\(number.raw)")
+      // Whoever lives is told to register again, and is refused.
+      let message = try ControlMessage(
+        bytes: try #require(try await call(redis, RedisCommand("LPOP", Keys.control(agent))).bytes))
+      #expect(message.kind == .refresh && message.to == nil)
+      for journal in [Nonce(1), Nonce(5), Nonce(6)] {
+        await expectError("REMOVED") {
+          try await takeLease(redis, agent, AgentAddress(journal: journal, incarnation: Nonce(2)))
+        }
+      }
+      await expectError("FENCED") { try await redis.send(try DashboardBus.removeAgent(agent, fence: 1, number: number, [])) }
+      let fresh = AgentAddress(journal: Nonce(77), incarnation: Nonce(3))
+      #expect(try await takeLease(redis, agent, fresh, position: "\(Nonce(6)):3:\(Nonce(9))").array?.first?.string == "ok")
+    }
+  }
+
+  @Test func fencesAreWrittenAgainAfterRedisLostThem() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let agent = AgentID("fenced-again")
+      let number = SendNumber(fence: 2, count: 1)
+      #expect(
+        try await call(redis, DashboardBus.fenceJournals(agent, fence: 2, number: number, [Nonce(1), Nonce(4)])) == .integer(2))
+      await expectError("REMOVED") { try await takeLease(redis, agent, address) }
+      await expectError("FENCED") {
+        try await redis.send(DashboardBus.fenceJournals(agent, fence: 1, number: number, [Nonce(8)]))
+      }
+      #expect(try await call(redis, RedisCommand("SCARD", Keys.fenced(agent))) == .integer(2))
+    }
+  }
 }

@@ -96,4 +96,15 @@ import Testing
     #expect(lacks(JournalPosition(journal: own, count: 2, nonce: Nonce(99))), "it was rolled back and has written on")
     #expect(!lacks(JournalPosition(journal: other, count: 9, nonce: Nonce(9))))
   }
+
+  @Test func whatIsWithARunnerIsKilledForAUserButDoesNotExpire() {
+    let taken = AttemptKnowledge(record: .taken, confirmed: true, handedOff: true)
+    func control(_ cause: EndCause?, withRunner: Bool) -> ControlReply {
+      AttemptFlow.control(.cancel, cause: cause, taken, task: id, withRunner: withRunner, forgotten: nil)
+    }
+    #expect(control(.cancelled, withRunner: true) == .kill)
+    #expect(control(nil, withRunner: true) == .kill)
+    #expect(control(.expired, withRunner: true) == .report)
+    #expect(control(.expired, withRunner: false) == .endUnstarted(.expired))
+  }
 }

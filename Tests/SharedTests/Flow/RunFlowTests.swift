@@ -129,4 +129,28 @@ import Testing
       if !from.isVerdict { for to in RunState.allCases where to.isVerdict { #expect(from.accepts(to)) } }
     }
   }
+
+  @Test func silenceMakesARunUnknownOnlyWhereItMayBeOutAndNeverAVerdict() {
+    for state in RunState.allCases {
+      var run = RunKnowledge(state: state)
+      let lapsed = run.agentLapsed()
+      #expect(lapsed == (state == .sent || state == .running), "\(state)")
+      #expect(run.state == (lapsed ? .unknown : state))
+    }
+    var run = RunKnowledge(state: .unknown, reported: true)
+    #expect(run.hear(.running) == .moved)
+    #expect(run.state == .running)
+    run = RunKnowledge(state: .unknown)
+    #expect(run.hear(.taken) == .moved)
+    #expect(run.state == .sent)
+  }
+
+  @Test func whatWasStartedInTimeDoesNotExpireButAUsersWishStays() {
+    var run = RunKnowledge(state: .sent, wantsEnd: .expired)
+    #expect(run.hear(.running) == .moved)
+    #expect(run.wantsEnd == nil)
+    run = RunKnowledge(state: .sent, wantsEnd: .cancelled)
+    #expect(run.hear(.running) == .moved)
+    #expect(run.wantsEnd == .cancelled)
+  }
 }

@@ -41,6 +41,14 @@ enum Samples {
       ReportEvent(.ended, attempt: AttemptID(task: task, attempt: 3), verdict: Verdict(state: .cancelled), tombstone: true),
       ReportEvent(.unknown, attempt: AttemptID(task: task)), ReportEvent(.bye),
     ], tails: [0, 0xff, 0x0a])
+  /// Since the first release `running` may carry a deadline.
+  static let reportWithDeadline = ReportBatch(
+    agent: agent, from: address, position: JournalPosition(journal: address.journal, count: 9, nonce: Nonce(5)), first: 4,
+    oldest: 2,
+    events: [
+      ReportEvent(
+        .running, attempt: AttemptID(task: task), startedAt: 1_700_000_000_000, deadline: 1_700_000_001_500)
+    ])
   static let output = OutputFrame(
     agent: agent, from: address, sequence: 12, oldest: 11,
     slices: [OutputSlice(attempt: AttemptID(task: task), offset: 5, segments: [[1, 2], [2, 1]])], bytes: [0, 0xff, 0x0a])
@@ -72,6 +80,17 @@ enum Samples {
 
   @Test func reportsOfVersion1AreRead() throws {
     #expect(try ReportBatch(bytes: try golden("report.v1", try Samples.report.encoded())) == Samples.report)
+  }
+
+  @Test func reportsWithADeadlineAreReadAlsoByWhoDoesNotKnowIt() throws {
+    let bytes = try golden("report-deadline.v1", try Samples.reportWithDeadline.encoded())
+    #expect(try ReportBatch(bytes: bytes) == Samples.reportWithDeadline)
+    // An older program sees a field that it does not know: it reads the rest.
+    let text = String(decoding: try Frame(bytes: bytes).header, as: UTF8.self)
+    let unknown = text.replacingOccurrences(of: "\"deadline\"", with: "\"fromLater\"")
+    #expect(unknown != text)
+    let read = try ReportBatch(bytes: try Frame(kind: .report, header: Array(unknown.utf8)).bytes)
+    #expect(read.events[0].deadline == nil && read.events[0].startedAt == 1_700_000_000_000)
   }
 
   @Test func outputOfVersion1IsRead() throws {

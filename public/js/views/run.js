@@ -1,9 +1,9 @@
 // One run: the log is the page.
-import { get, runPath } from "../api.js";
+import { get, post, runPath } from "../api.js";
 import { h, fill, setText, say, paced } from "../dom.js";
 import { bytes, command, count, duration, visible } from "../format.js";
 import { on } from "../store.js";
-import { copyable, ending, host, problem, span, time } from "../parts.js";
+import { confirmed, copyable, ending, host, problem, span, time } from "../parts.js";
 import { isOpen, mark, word } from "../states.js";
 import { follow } from "../stream.js";
 import { LogBuffer } from "../logbuffer.js";
@@ -51,7 +51,8 @@ export function view(root, route, signal) {
     const isNew = !head.childElementCount;
     if (isNew) {
       fill(head, h("h1.run-title", null, h("code.wide")), h("p.about", null,
-        h("span.run-state"), h("span", null, "on ", host(run.uuid)), h("span.run-end"), h("span.run-took.number"), h("span.run-when"), h("span.run-bytes"), h("span.spring"),
+        h("span.run-state"), h("span", null, "on ", host(run.uuid)), h("span.run-end"), h("span.run-took.number"), h("span.run-when"), h("span.run-bytes"), h("span.run-asked"), h("span.spring"),
+        h("button.button.small.run-stop", { type: "button", onclick: stopIt }),
         h("a.button.small", { href: link(["tasks", run.task]) }, "Whole task"),
         h("a.button.small", { href: link(["new"], { target: run.uuid, command: run.taskname, args: run.args?.join("\n") }) }, "Again…")));
       const shown = command(run);
@@ -61,10 +62,29 @@ export function view(root, route, signal) {
       if (run.taskname.includes("\n")) head.append(h("details", null, h("summary", null, "The whole command"), copyable(visible(run.taskname))));
     }
     fill(head.querySelector(".run-state"), mark(run.state));
-    setText(head.querySelector(".run-end"), ending(run));
+    setText(head.querySelector(".run-end"), ending({ ...run, stopRequestedAt: null }));
+    const open = isOpen(run.state), button = head.querySelector(".run-stop");
+    fill(head.querySelector(".run-asked"), open && run.stopRequestedAt ? ["asked to stop ", time(run.stopRequestedAt)] : "");
+    button.hidden = !open;
+    setText(button, run.stopRequestedAt ? "Kill…" : "Stop…");
     fill(head.querySelector(".run-took"), run.startedAt ? [isOpen(run.state) ? "for " : "took ", span(run.startedAt, run.finishedAt)] : "");
     fill(head.querySelector(".run-when"), run.startedAt ? ["started ", time(run.startedAt)] : ["accepted ", time(run.queuedAt)]);
     showSize();
+  }
+
+  async function stopIt() {
+    const again = run.stopRequestedAt !== null;
+    const words = again ? "It was asked to stop already. KILL cannot be caught: nothing it started gets to tidy up."
+      : "Everything it started gets TERM, and KILL after its agent's grace. What was not started is cancelled.";
+    if (!await confirmed(`${again ? "Kill" : "Stop"} this run on ${run.uuid}?`, words, again ? "Kill it" : "Stop it")) return;
+    try {
+      run = await post(runPath(auuid, "/kill"), again ? { signal: "KILL" } : {});
+      wrong.replaceChildren();
+      say(`Asked to stop on ${run.uuid}`);
+      show();
+    } catch (error) {
+      if (!signal.aborted) fill(wrong, problem(error));
+    }
   }
 
   function showSize() {
