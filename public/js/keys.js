@@ -44,12 +44,14 @@ export function start() {
   document.addEventListener("keydown", event => {
     if (event.defaultPrevented || event.isComposing) return;
     const writing = event.target.matches?.("input:not([type=checkbox]), textarea, select");
+    // Any open dialog has the keys to itself: Esc closes it.
+    const asks = document.querySelector("dialog[open]");
     if (event.key === "Escape") {
-      if (dialog.open) return;
+      if (asks) return;
       if (writing) return event.target.blur();
       return back();
     }
-    if (writing || event.ctrlKey || event.metaKey || event.altKey || (dialog.open && event.key !== "?")) return;
+    if (writing || event.ctrlKey || event.metaKey || event.altKey || (asks && !(asks === dialog && event.key === "?"))) return;
     let action = null;
     if (prefix && performance.now() - prefix < 1500 && goes[event.key]) action = () => go(goes[event.key]);
     prefix = 0;

@@ -83,7 +83,7 @@ final class Fleet: Sendable {
   func forget(_ agent: AgentID) { guarded.withLock { $0.members[agent] = nil } }
 
   /// When Redis was lost last.
-  var redisLostAt: SuspendingClock.Instant? { guarded.withLock { $0.redisLostAt } }
+  var redisLostAt: SuspendingClock.Instant { guarded.withLock { $0.redisLostAt } }
 
   /// The agent spoke in a stream: it is there, whatever the heartbeats say so far. Returns true when it was not online before.
   @discardableResult

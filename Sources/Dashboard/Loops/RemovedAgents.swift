@@ -54,7 +54,7 @@ final class RemovedAgents: Sendable {
   func standAgain(_ fence: Fence) async throws {
     let lost = fleet.redisLostAt
     let missing: [AgentID: [JournalID]]? = guarded.withLock { guarded in
-      if let since = guarded.standSince, lost.map({ $0 < since }) ?? true { return nil }
+      if let since = guarded.standSince, lost < since { return nil }
       return guarded.fenced
     }
     guard let missing else { return }
