@@ -39,14 +39,15 @@ struct RecordsFileTests {
   @Test func aFlippedByteCostsOnlyTheRecordItIsIn() throws {
     let folder = try TestFolder()
     let path = "\(folder.path)/r"
+    // Also in the first bytes of the file, which belong to no record.
     let first = RunnerRecord.magic.count
-    for position in stride(from: first, to: RecordsFileTests.bytes.count, by: 3) {
+    for position in stride(from: 0, to: RecordsFileTests.bytes.count, by: 3) {
       var bytes = RecordsFileTests.bytes
       bytes[position] ^= 0x41
       try RecordsFileTests.write(bytes, to: path)
       var reader = RecordsReader(path: Array(path.utf8))
       let read = reader.rest()
-      #expect(read.records.count == RecordsFileTests.records.count - 1, "byte \(position)")
+      #expect(read.records.count == RecordsFileTests.records.count - (position < first ? 0 : 1), "byte \(position)")
       #expect(read.records.allSatisfy { RecordsFileTests.records.contains($0) })
       #expect(read.damaged > 0 || read.torn)
     }

@@ -66,7 +66,9 @@ import Testing
       guard file >= 0 else { break }
       close(file)
     }
-    let id = try await all.dashboard.send("echo x >> \(marker)")
+    let envelope = try await all.dashboard.envelope(TaskSpec(taskname: "cat >> \(marker)", stdin: Base64Bytes(Array("x\n".utf8))))
+    try await all.dashboard.send([envelope])
+    let id = envelope.id
     let dashboard = all.dashboard
     try await eventually("its health names the reason") { try await dashboard.lease().beat.health.contains("ENOSPC") }
     #expect(await all.dashboard.verdict(id) == nil)

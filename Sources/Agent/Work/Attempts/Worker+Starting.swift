@@ -39,6 +39,11 @@ extension Worker {
       guard handOver(attempt, order, to: link) else { break }
       advanceQueue()
     }
+    // Nothing waits for what was missing.
+    if startTrouble != nil, queueHead >= queue.count, MonotonicTime.now >= startsHeldUntil {
+      startTrouble = nil
+      publish()
+    }
   }
 
   private func advanceQueue() {
@@ -106,7 +111,6 @@ extension Worker {
     }
     attempt.knowledge.handedOff = true
     attempt.handOff = JournalContents.HandOff(records: link.records, runner: link.identity, start: start)
-    attempt.spec?.stdin = nil
     useRecords(link.records)
     attempts.move(attempt, to: .working)
     link.attempt = attempt

@@ -96,6 +96,12 @@ final class OutputFeed {
         return
       }
       state = RecordedAttempt()
+    case .exit(let exit) where state.begin == nil && exit.run == run && exit.attempt == attempt:
+      // Its beginning is damaged. The end says whose it is; of which stream the bytes are nobody knows.
+      state.apply(
+        .begin(
+          BeginRecord(run: run, attempt: attempt, outputPath: path, cap: .max, wallMilliseconds: exit.startedWallMilliseconds)))
+      ahead = exit.total > 0 ? [Runner.Segment(.unknown, exit.total)] : []
     default:
       // Records of attempts before this one.
       guard state.begin != nil else { return }

@@ -116,6 +116,8 @@ extension Worker {
   func began(_ attempt: Attempt, _ wall: Int64) {
     guard attempt.startedAt == nil else { return }
     attempt.startedAt = wall
+    // Not sooner: it may have to be handed over again.
+    attempt.spec?.stdin = nil
     startTrouble = nil
     runningLater.append(attempt.id)
     tellBell.ring()
