@@ -32,7 +32,7 @@ final class Running: @unchecked Sendable {  // `ended` is guarded by its lock, t
   private let lock = NSLock()
   private var ended: Int32?
 
-  init(_ executable: URL, _ arguments: [String], in folder: URL, log name: String) throws {
+  init(_ executable: URL, _ arguments: [String], in folder: URL, log name: String, environment: [String: String] = [:]) throws {
     self.name = name
     log = folder.appendingPathComponent("\(name).log")
     let descriptor = open(log.path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
@@ -40,13 +40,15 @@ final class Running: @unchecked Sendable {  // `ended` is guarded by its lock, t
     defer { close(descriptor) }
     // Everything but the three standard descriptors is closed in the child: an inherited pipe of another test's would never end.
     var words: [UnsafeMutablePointer<CChar>?] = ([executable.path] + arguments).map { strdup($0) } + [nil]
-    defer { for word in words { free(word) } }
+    let inherited = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+    var variables: [UnsafeMutablePointer<CChar>?] = inherited.map { strdup("\($0.key)=\($0.value)") } + [nil]
+    defer { for word in words + variables { free(word) } }
     pid = try folder.path.withCString { directory in
       try words.withUnsafeMutableBufferPointer { words in
         var request = cspawn_request()
         request.path = UnsafePointer(words[0])
         request.argv = UnsafePointer(words.baseAddress)
-        request.envp = UnsafePointer(environ)
+        request.envp = variables.withUnsafeMutableBufferPointer { UnsafePointer($0.baseAddress) }
         request.directory = directory
         request.stdin_fd = -1
         request.stdout_fd = descriptor

@@ -12,6 +12,8 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
   private var agents: [String: Running] = [:]
 
   private static let started = Atomic()
+  /// Added to the dashboard's, for stands that are made meanwhile: `Stand.$environment.withValue(…)`.
+  @TaskLocal static var environment: [String: String] = [:]
 
   static func start(redis: String = "embedded", redisSettings: [String: Any]? = nil) async throws -> Stand {
     let number = started.next()
@@ -43,7 +45,7 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
     return try Running(
       try Binaries.url("dashboard"),
       ["--listen", "127.0.0.1:\(port)", "--data", folder.appendingPathComponent("data").path] + place, in: folder,
-      log: "dashboard")
+      log: "dashboard", environment: environment)
   }
 
   private func ready() async throws {

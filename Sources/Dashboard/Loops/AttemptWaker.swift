@@ -23,6 +23,8 @@ final class AttemptWaker: Service {
     var ends: [Key: SuspendingClock.Instant] = [:]
     /// When the loop looks next by itself; nil: when somebody rings.
     var look: SuspendingClock.Instant?
+    /// What is held has to be read from the store (again).
+    var isDoubtful = true
   }
   private let waiting = Mutex(Waiting())
   private let bell: AsyncStream<Void>
@@ -53,17 +55,23 @@ final class AttemptWaker: Service {
     if isSooner { bellCord.yield() }
   }
 
+  /// A commit was told as failed: it may be done all the same, and then nobody was told of the delays that it began.
+  func lookAgain() {
+    waiting.withLock { $0.isDoubtful = true }
+    bellCord.yield()
+  }
+
   /// Delays that are not over.
   var count: Int { waiting.withLock(\.ends.count) }
 
   func run() async throws {
     await cancelWhenGracefulShutdown {
-      await self.takeOver()
       var timer: Task<Void, Never>?
       self.bellCord.yield()
       for await _ in self.bell {
         timer?.cancel()
         guard !Task.isCancelled else { break }
+        await self.takeOver()
         guard let look = await self.release() else { continue }
         timer = Task { [bellCord = self.bellCord] in
           // Cancelled: somebody rang before.
@@ -105,9 +113,11 @@ final class AttemptWaker: Service {
     }
   }
 
-  /// What was held by an earlier process.
+  /// What was held by an earlier process, or began unheard.
   private func takeOver() async {
     while !Task.isCancelled {
+      guard waiting.withLock({ $0.isDoubtful }) else { return }
+      waiting.withLock { $0.isDoubtful = false }
       do {
         let now = clock.now
         let held = try await store.read { try FlowAttempts.held($0, now: now) }
@@ -118,8 +128,8 @@ final class AttemptWaker: Service {
             if waiting.ends[key] == nil { waiting.ends[key] = start + run.wait }
           }
         }
-        return
       } catch {
+        waiting.withLock { $0.isDoubtful = true }
         logger.warning("retries that wait were not read", metadata: ["why": "\(error)"])
         if !(await pause(Self.patience)) { return }
       }

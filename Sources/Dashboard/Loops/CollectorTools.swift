@@ -144,7 +144,10 @@ struct CollectorTools: Sendable {
   }
 
   func note(_ error: any Error, _ what: String) {
-    if error is StoreError { health.set(.collector, "\(what) cannot be stored: \(error)") }
+    if error is StoreError {
+      health.set(.collector, "\(what) cannot be stored: \(error)")
+      waker.lookAgain()
+    }
     logger.debug("collecting stopped", metadata: ["what": "\(what)", "why": "\(error)"])
   }
 }
