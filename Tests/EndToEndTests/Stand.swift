@@ -192,9 +192,33 @@ final class Atomic: @unchecked Sendable {  // guarded by its lock
   }
 }
 
+/// At most so many stands at once: fifty dashboards, agents and Redis servers that start together on two cores only keep each other waiting.
+private actor Places {
+  static let all = Places()
+  private var free = 10
+  private var waiting: [CheckedContinuation<Void, Never>] = []
+
+  func take() async {
+    if free > 0 { free -= 1 } else { await withCheckedContinuation { waiting.append($0) } }
+  }
+  func giveBack() {
+    if waiting.isEmpty { free += 1 } else { waiting.removeFirst().resume() }
+  }
+}
+
 /// Runs a test on a stand and cleans up whatever happens; on failure the programs' logs are part of the message.
 func withStand(redis: String = "embedded", redisSettings: [String: Any]? = nil, _ body: (Stand) async throws -> Void) async throws
 {
+  await Places.all.take()
+  let outcome: Result<Void, any Error>
+  do { outcome = .success(try await runStand(redis: redis, redisSettings: redisSettings, body)) } catch {
+    outcome = .failure(error)
+  }
+  await Places.all.giveBack()
+  try outcome.get()
+}
+
+private func runStand(redis: String, redisSettings: [String: Any]?, _ body: (Stand) async throws -> Void) async throws {
   let stand = try await Stand.start(redis: redis, redisSettings: redisSettings)
   do {
     try await body(stand)

@@ -12,7 +12,8 @@ import Testing
       let gate = stand.folder.appendingPathComponent("gate")
       let long = try await stand.task("silent-1", "while [ ! -e \(gate.path) ]; do sleep 0.05; done; exit 7")
       let limited = try await stand.task("silent-1", "sleep 60", ["timeout": 4])
-      for auuid in [long, limited] { try await stand.run(auuid, is: "running") }
+      let unwanted = try await stand.task("silent-1", "sleep 61")
+      for auuid in [long, limited, unwanted] { try await stand.run(auuid, is: "running") }
       try await stand.agent("silent-1").end(SIGKILL)
       let died = ContinuousClock.now
       try await stand.run(long, is: "unknown", within: 40)
@@ -25,13 +26,16 @@ import Testing
       _ = try await eventually("the one with a time limit is overdue") {
         try await stand.get("/v1/runs/\(limited)")["overdue"] as? Bool == true ? true : nil
       }
-      #expect((try await stand.get("/v1/overview"))["unknown"] as? Int == 2)
-      // A kill waits for the agent.
+      #expect((try await stand.get("/v1/overview"))["unknown"] as? Int == 3)
+      // A kill waits for the agent, and says so.
+      let waiting = try await stand.kill(unwanted)
+      #expect(waiting.status == 202 && waiting["state"] as? String == "unknown" && waiting["stopRequestedAt"] is String)
       try await stand.startAgent("silent-1")
       let corrected = try await stand.run(long, is: "running")
       #expect(corrected["overdue"] as? Bool == false)
       let ended = try await stand.verdict(limited)
       #expect(ended["state"] as? String == "timedOut" && ended["overdue"] as? Bool == false)
+      #expect(try await stand.verdict(unwanted)["state"] as? String == "killed")
       #expect(FileManager.default.createFile(atPath: gate.path, contents: nil))
       #expect(try await stand.verdict(long)["exitCode"] as? Int == 7)
     }
