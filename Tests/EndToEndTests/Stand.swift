@@ -1,6 +1,7 @@
 // A dashboard, its agents and what a user does to them.
 import Foundation
 import Glibc
+import RedisTestSupport
 
 final class Stand: @unchecked Sendable {  // used by one test, which awaits each call
   let folder: URL
@@ -19,8 +20,7 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
     let number = started.next()
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("muster-e2e-\(getpid())-\(number)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    // Below the range of outgoing connections, and another one for each stand and each test process.
-    let port = 20_000 + Int(getpid() % 100) * 100 + number
+    let port = try freePort()
     let dashboard = try Stand.launch(folder, port, redis, redisSettings)
     let stand = Stand(folder, redis, redisSettings, dashboard, port)
     try await stand.ready()
