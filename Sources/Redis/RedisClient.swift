@@ -93,6 +93,7 @@ public final class RedisClient: Sendable {
     switch mode {
     case .one(let connection): return try await connection.connected(within: limit)
     case .cluster(let router):
+      if case .connected = router.standing { return }
       let last = await withTaskGroup(of: ConnectionState?.self) { tasks in
         tasks.addTask {
           for await state in router.states() {
