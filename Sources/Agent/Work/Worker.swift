@@ -110,6 +110,7 @@ actor Worker {
   var isSweeping = false
   /// Said to be damaged already.
   var damagedFiles: Set<[UInt8]> = []
+  var nextGivingUp = MonotonicTime.distantPast
   /// Of these, those that are to be parked.
   var parkable: [Attempt] = []
   /// Waiting, and not said to be taken yet; started, and not said to be running yet.

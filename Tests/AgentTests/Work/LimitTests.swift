@@ -148,19 +148,26 @@ import Testing
         try await disk.status().flatMap { Int($0["unacknowledged"] ?? "") } == begin + 500
       }
     }
+    // A tombstone waits among them.
+    let unknown = AttemptID(task: all.dashboard.ids.next())
+    try await all.dashboard.control(.cancel, [unknown], cause: .cancelled)
+    let disk = all.disk
+    try await eventually("it has its tombstone") { try await disk.status()?["unacknowledged"] == "\(total + 1)" }
     let parked = try Journal.open(copy(of: all.disk.state + "/journal", in: all)).contents.parked.count
     #expect(parked > 400, "\(parked) ends stand in the journal alone")
     try await all.killAgent()
     try await all.startAgent()
-    #expect(try await all.disk.status()?["unacknowledged"] == "\(total)")
+    #expect(try await all.disk.status()?["unacknowledged"] == "\(total + 1)")
     _ = try await connection.send(RedisCommand("DEL", key))
     try await all.dashboard.until("all are told", within: .seconds(120)) { dashboard in
-      Set(dashboard.events.filter { $0.kind == .ended }.compactMap(\.attempt)).count == total
+      Set(dashboard.events.filter { $0.kind == .ended }.compactMap(\.attempt)).count == total + 1
     }
-    let disk = all.disk
     try await eventually("nothing waits any more") { try await disk.status()?["unacknowledged"] == "0" }
+    #expect(await all.dashboard.said(unknown).last?.tombstone == true)
     #expect(
-      await all.dashboard.events.filter { $0.kind == .ended }.allSatisfy { $0.plain != nil && $0.verdict?.state == .succeeded })
+      await all.dashboard.events.filter { $0.kind == .ended && $0.tombstone != true }.allSatisfy {
+        $0.plain != nil && $0.verdict?.state == .succeeded
+      })
   }
 
   private func copy(of path: String, in all: Surroundings) throws -> String {

@@ -36,9 +36,10 @@ extension Worker {
     if parkable.count >= Worker.parkedAtOnce { park() }
   }
 
-  /// Nothing is to be done about it but to say it; and the confirm is not what it waits for.
+  /// Nothing is to be done about it but to say it; and the confirm is not what it waits for. Tombstones stay: they are few.
   private func isIdle(_ attempt: Attempt) -> Bool {
-    attempt.stage == .ended && !attempt.saidEnded && attempt.isResultDone && (attempt.feed?.unacknowledged ?? 0) == 0
+    attempt.stage == .ended && attempt.knowledge.record == .ended && !attempt.saidEnded && attempt.isResultDone
+      && (attempt.feed?.unacknowledged ?? 0) == 0
       && attempts[attempt.id] === attempt && wasRegistered && AttemptFlow.mayReport(attempt.knowledge)
   }
 
@@ -61,7 +62,20 @@ extension Worker {
 
   /// As if it had just ended; nil where it is not parked, or cannot be read.
   func unpark(_ id: AttemptID) -> Attempt? {
-    guard let place = attempts.parked[id], case .ended(_, let ending)? = try? journal.record(at: place.count) else { return nil }
+    guard let place = attempts.parked[id] else { return nil }
+    let found: JournalRecord?
+    do throws(AgentWorkError) {
+      found = try journal.record(at: place.count)
+    } catch {
+      logger.error("\(error)", metadata: ["run": "\(uuid)-\(id)"])
+      return nil
+    }
+    guard case .ended(_, let ending)? = found else {
+      // Not where it was put: nobody can say it any more, and it must not keep others from being said.
+      logger.critical("an end is not in the journal any more", metadata: ["run": "\(uuid)-\(id)"])
+      attempts.unpark(id)
+      return nil
+    }
     let attempt = Attempt(
       id: id, run: RunID(agent: uuid, task: id.task), knowledge: AttemptKnowledge(record: .ended, confirmed: true),
       stage: .ended, spec: nil, plain: ending.plain, startBefore: nil)
@@ -96,7 +110,8 @@ extension Worker {
   }
 
   private func giveUpOldest() {
-    guard attempts.parked.count > Worker.parkedLimit else { return }
+    guard attempts.parked.count > Worker.parkedLimit, MonotonicTime.now >= nextGivingUp else { return }
+    nextGivingUp = .now + .seconds(10)
     let surplus = attempts.parked.keys.sorted().prefix(Worker.parkedLimit / 16)
     var given: [AttemptID] = []
     for id in surplus {

@@ -322,7 +322,7 @@ extension Worker {
 
   /// Not synced: at worst it is all said once more.
   func forgetSettled() {
-    if attempts.settled.count > Attempts.settledLimit { forgetOld() }
+    if attempts.settled.count > Attempts.settledLimit, journalTrouble == nil { forgetOld() }
     guard !settledNow.isEmpty else { return }
     let settled = settledNow
     settledNow = []
