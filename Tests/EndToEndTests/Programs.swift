@@ -105,6 +105,8 @@ enum Binaries {
 func output(of name: String, _ arguments: [String], allowFailure: Bool = false) async throws -> Data {
   let process = Process()
   let pipe = Pipe()
+  // A server that another test starts at this moment must not inherit it: the pipe would end with that server.
+  for end in [pipe.fileHandleForReading, pipe.fileHandleForWriting] { _ = fcntl(end.fileDescriptor, F_SETFD, FD_CLOEXEC) }
   process.executableURL = try Binaries.url(name)
   process.arguments = arguments
   process.standardOutput = pipe

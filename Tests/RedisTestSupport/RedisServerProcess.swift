@@ -119,7 +119,12 @@ public final class RedisServerProcess: Sendable {
     sigemptyset(&none)
     posix_spawnattr_setsigmask(&attributes, &none)
     posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK))
-    let code = posix_spawnp(&pid, "redis-server", nil, &attributes, cWords, environ)
+    // Nor the descriptors of whatever else the tests are starting: Foundation's `Process` waits until nobody has those any more.
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    for descriptor in 3..<Int32(1024) { posix_spawn_file_actions_addclose(&actions, descriptor) }
+    let code = posix_spawnp(&pid, "redis-server", &actions, &attributes, cWords, environ)
     guard code == 0 else { throw TestFailure("redis-server cannot be started: errno \(code)") }
     process.withLock { $0 = pid }
     try await eventually("redis-server answers on port \(port)") {
