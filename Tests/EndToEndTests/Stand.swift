@@ -23,7 +23,10 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
     let port = try freePort()
     let dashboard = try Stand.launch(folder, port, redis, redisSettings)
     let stand = Stand(folder, redis, redisSettings, dashboard, port)
-    try await stand.ready()
+    do { try await stand.ready() } catch {
+      try await stand.stop()
+      throw error
+    }
     return stand
   }
 
