@@ -150,7 +150,9 @@ final class Scene: Sendable {
   }
 
   /// Stores output as a collector does: contiguous, one row.
-  func output(_ auuid: String, _ parts: [(OutputStream, [UInt8])], at offset: Int64? = nil, announce: Bool = true) async throws {
+  func output(
+    _ auuid: String, attempt: Int = 1, _ parts: [(OutputStream, [UInt8])], at offset: Int64? = nil, announce: Bool = true
+  ) async throws {
     let run = try #require(RunID(auuid))
     let bytes = parts.flatMap(\.1)
     let segments = parts.map { "\($0.0.rawValue):\($0.1.count)" }.joined(separator: ",")
@@ -162,8 +164,8 @@ final class Scene: Sendable {
       let from = offset ?? row[1] as Int64
       let end = from + Int64(bytes.count)
       try db.execute(
-        sql: "INSERT INTO output (run, attempt, offset, segments, bytes) VALUES (?, 1, ?, ?, x'\(Self.hex(bytes))')",
-        arguments: [row[0] as Int64, from, segments])
+        sql: "INSERT INTO output (run, attempt, offset, segments, bytes) VALUES (?, ?, ?, ?, x'\(Self.hex(bytes))')",
+        arguments: [row[0] as Int64, attempt, from, segments])
       try db.execute(
         sql: "UPDATE runs SET output_stored = ?, output_bytes = max(output_bytes, ?) WHERE id = ?",
         arguments: [end, end, row[0] as Int64])
@@ -171,7 +173,9 @@ final class Scene: Sendable {
     }
     if announce { watch.publish([RunNews(run, .output(upTo: end))]) }
   }
-  func output(_ auuid: String, _ text: String) async throws { try await output(auuid, [(.stdout, Array(text.utf8))]) }
+  func output(_ auuid: String, attempt: Int = 1, _ text: String) async throws {
+    try await output(auuid, attempt: attempt, [(.stdout, Array(text.utf8))])
+  }
 
   /// Moves a run to a state, verdict or not.
   func move(
