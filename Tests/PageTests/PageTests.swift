@@ -100,6 +100,29 @@ struct PageTests {
     }
   }
 
+  @Test func earlierAttemptsAreShownAndCanBeRead() async throws {
+    try await Stage.with { stage in
+      let page = stage.browser
+      let gate = stage.folder + "/gate"
+      try page.show(stage.address + "/#/new")
+      let body =
+        "{taskname: 'if [ -e \(gate) ]; then echo second; else touch \(gate); echo first; exit 7; fi', retries: 2, retryDelay: 1}"
+      let post = "fetch('/v1/producer/web-1/task', {method: 'POST', body: JSON.stringify(\(body))}).then(a => a.json())"
+      try page.value("\(post).then(task => location.hash = '#/runs/' + task.auuid)")
+      try page.wait("the run is shown", "location.hash.startsWith('#/runs/web-1-')")
+      try page.wait("it succeeds with its second attempt", "document.querySelector('.run-state [data-state=succeeded]')")
+      try page.wait(
+        "the attempts are told",
+        "/Attempt 2 of up to 3\\s*1\\s*failed\\s*exit 7/.test(document.querySelector('.run-attempts').innerText)")
+      try page.wait("the newest one's output is shown", "document.querySelector('.log-rows').innerText.includes('second')")
+      try page.require("and only that", "!document.querySelector('.log-rows').innerText.includes('first')")
+      try page.value("document.querySelector('.run-attempts a').click()")
+      try page.wait("an earlier one's output can be read", "document.querySelector('.log-rows')?.innerText.includes('first')")
+      try page.require("by its address", "location.hash.endsWith('?attempt=1')")
+      try page.require("without the newest one's", "!document.querySelector('.log-rows').innerText.includes('second')")
+    }
+  }
+
   @Test func mistakesAreSaidWhereTheyHappen() async throws {
     try await Stage.with { stage in
       let page = stage.browser

@@ -37,6 +37,17 @@ export class LogView {
     this.#searching += 1;
   }
 
+  /** Another log takes this one's place. */
+  set buffer(buffer) {
+    this.#buffer = buffer;
+    this.#marked = 0;
+    this.#hits = [];
+    this.#hit = -1;
+    this.#seenRows = 0;
+    this.following = true;
+    this.#retheme();
+  }
+
   /** The buffer has grown. */
   grown() { this.#redraw(); }
 

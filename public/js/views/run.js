@@ -16,11 +16,14 @@ const fromBase64 = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
 
 export function view(root, route, signal) {
   let auuid = route.path[1], wanted = Number(route.query.get("line")) || 0;
-  const head = h("div.run-head"), wrong = h("div"), note = h("p.run-note", { hidden: true });
-  const buffer = new LogBuffer();
-  const log = new LogView(buffer, line => link(["runs", route.path[1]], { line }));
+  // One attempt of several; 0: the newest, and on to those after it.
+  const only = Number(route.query.get("attempt")) || 0;
+  const logPath = `/log?follow=1${only ? `&attempt=${only}` : ""}`;
+  const head = h("div.run-head"), attempts = h("p.run-attempts", { hidden: true }), wrong = h("div"), note = h("p.run-note", { hidden: true });
+  let buffer = new LogBuffer(), shown = only;
+  const log = new LogView(buffer, line => link(["runs", route.path[1]], { attempt: only || null, line }));
   signal.addEventListener("abort", () => log.destroy());
-  root.append(head, wrong, tools(), log.root, note);
+  root.append(head, attempts, wrong, tools(), log.root, note);
   let run = null, loading = true, stop = null, isThere = false;
 
   function tools() {
@@ -39,7 +42,7 @@ export function view(root, route, signal) {
         if (at) setText(found, `${at} of ${hits}`);
       },
     });
-    const raw = runPath(auuid, "/log?follow=1");
+    const raw = runPath(auuid, logPath);
     key("w", () => wrap.click(), signal);
     key("f", () => { field.focus(); field.select(); }, signal);
     key("e", () => log.toEnd(), signal);
@@ -69,6 +72,7 @@ export function view(root, route, signal) {
     setText(button, run.stopRequestedAt ? "Kill…" : "Stop…");
     fill(head.querySelector(".run-took"), run.startedAt ? [isOpen(run.state) ? "for " : "took ", span(run.startedAt, run.finishedAt)] : "");
     fill(head.querySelector(".run-when"), run.startedAt ? ["started ", time(run.startedAt)] : ["accepted ", time(run.queuedAt)]);
+    showAttempts();
     showSize();
   }
 
@@ -78,7 +82,7 @@ export function view(root, route, signal) {
       : "Everything it started gets TERM, and KILL after its agent's grace. What was not started is cancelled.";
     if (!await confirmed(`${again ? "Kill" : "Stop"} this run on ${run.uuid}?`, words, again ? "Kill it" : "Stop it")) return;
     try {
-      run = await post(runPath(auuid, "/kill"), again ? { signal: "KILL" } : {});
+      run = { ...await post(runPath(auuid, "/kill"), again ? { signal: "KILL" } : {}), attempts: run.attempts };
       wrong.replaceChildren();
       say(`Asked to stop on ${run.uuid}`);
       show();
@@ -87,14 +91,28 @@ export function view(root, route, signal) {
     }
   }
 
+  /** One line: what there was before, and whose output is below. */
+  function showAttempts() {
+    attempts.hidden = !run.retries;
+    if (!run.retries) return;
+    const here = only || shown || run.attempt;
+    fill(attempts, h("span", null, `Attempt ${run.attempt} of up to ${run.retries + 1}`), run.nextAttemptAt ? h("span", null, "starts ", time(run.nextAttemptAt)) : null,
+      (run.attempts ?? []).slice(0, -1).map(one => h("a", { href: link(["runs", auuid], { attempt: one.attempt }), "aria-current": one.attempt === here ? "true" : null },
+        `${one.attempt} `, mark(one.state), ` ${ending(one)}`)),
+      only ? h("a", { href: link(["runs", auuid]) }, "The newest") : null);
+  }
+
   function showSize() {
-    const all = run?.outputBytes ?? 0, behind = loading && all - buffer.offset > 200_000;
+    const one = run?.attempts?.find(one => one.attempt === (only || shown || run.attempt)) ?? run;
+    const all = one?.outputBytes ?? 0, behind = loading && all - buffer.offset > 200_000;
     const size = Math.max(all, buffer.offset);
     setText(root.querySelector(".log-size"),
-      behind ? `${bytes(buffer.offset)} of ${bytes(all)}` : `${count(buffer.lines, "line")}, ${bytes(size)}${run?.droppedBytes ? `, ${bytes(run.droppedBytes)} of it not kept` : ""}`);
+      behind ? `${bytes(buffer.offset)} of ${bytes(all)}` : `${count(buffer.lines, "line")}, ${bytes(size)}${one?.droppedBytes ? `, ${bytes(one.droppedBytes)} of it not kept` : ""}`);
     let words = "";
     if (buffer.length === 0 && run) {
-      if (run.state === "queued") words = "Waits for its agent. The output appears here as it comes.";
+      if (only && only !== run.attempt) words = loading ? "" : "This attempt wrote nothing, or its output is no longer kept.";
+      else if (run.nextAttemptAt) words = "Waits to be started again. The output appears here as it comes.";
+      else if (run.state === "queued") words = "Waits for its agent. The output appears here as it comes.";
       else if (run.state === "sent") words = "Handed to its agent. The output appears here as it comes.";
       else if (run.state === "running") words = "It runs, and has not written anything yet.";
       else if (run.state === "unknown") words = "Its host is silent. What it wrote comes when the host is back.";
@@ -115,9 +133,9 @@ export function view(root, route, signal) {
     if (stop || signal.aborted || document.hidden) return;
     stop = new AbortController();
     signal.addEventListener("abort", () => stop?.abort());
-    follow(runPath(auuid, "/log?follow=1"), {
+    follow(runPath(auuid, logPath), {
       signal: stop.signal,
-      // The id of the last event is its first byte's offset; what comes twice is left out by the buffer.
+      // The id of the last event tells its attempt and its first byte's offset; what comes twice is left out by the buffer.
       from: () => last,
       state(what, error) {
         if (what === "open") wrong.replaceChildren();
@@ -125,12 +143,14 @@ export function view(root, route, signal) {
       },
       event(name, data, id) {
         if (name === "output") {
+          turnTo(data.attempt ?? 1);
           buffer.append(data.encoding === "base64" ? fromBase64(data.data) : encoder.encode(data.data), data.offset, data.stream);
           last = id;
           grown();
         } else if (name === "state") {
           const before = run;
-          run = data;
+          run = { ...data, attempts: data.attempts ?? before?.attempts };
+          if (run.retries && before && (before.attempt !== run.attempt || before.state !== run.state)) reload();
           if (before && isOpen(before.state) && !isOpen(run.state)) say(`${word(run.state)} on ${run.uuid}${run.finishedAt ? ` after ${duration(Date.parse(run.finishedAt) - Date.parse(run.startedAt))}` : ""}`);
           show();
         } else if (name === "end") {
@@ -144,6 +164,14 @@ export function view(root, route, signal) {
     });
   }
   let last = null;
+
+  /** Each attempt's output is a log of its own. */
+  function turnTo(attempt) {
+    if (attempt === shown) return;
+    if (buffer.offset) log.buffer = buffer = new LogBuffer();
+    shown = attempt;
+    if (run) showAttempts();
+  }
 
   // The run first: an alias gives its true name, and the header stands before the log is there.
   (async () => {
@@ -170,7 +198,7 @@ export function view(root, route, signal) {
     if (!number || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     const line = Number(number.textContent);
-    keep({ line });
+    keep({ attempt: only || null, line });
     log.toLine(line);
   });
   return { title: auuid, focus: log.scroller };
