@@ -147,7 +147,7 @@ import Testing
       // Its second attempt waits for the gate.
       let auuid = try await stand.task(
         "t7",
-        "echo start >> \(file.path); [ $(wc -l < \(file.path)) -gt 1 ] || exit 7; while [ ! -e \(gate.path) ]; do sleep 0.02; done",
+        "echo start >> \(file.path); [ $(wc -l < \(file.path)) -gt 1 ] || exit 7; echo before; while [ ! -e \(gate.path) ]; do sleep 0.02; done",
         ["retries": 3, "retryDelay": 2])
       _ = try await eventually("it waits for its second attempt") {
         try await stand.get("/v1/runs/\(auuid)")["nextAttemptAt"] as? String
@@ -163,7 +163,8 @@ import Testing
       try await stand.restartDashboard()
       _ = try await eventually("the second attempt runs") { try self.starts(file) == 2 ? true : nil }
       _ = try await eventually("and that is known") {
-        try await stand.get("/v1/runs/\(auuid)")["state"] as? String == "running" ? true : nil
+        let run = try await stand.get("/v1/runs/\(auuid)").json
+        return run["state"] as? String == "running" && run["outputBytes"] as? Int == 7 ? true : nil
       }
       try await stand.killDashboard()
       for name in try FileManager.default.contentsOfDirectory(atPath: data.path) where name.hasPrefix("muster.sqlite") {
@@ -181,6 +182,11 @@ import Testing
       let run = try await stand.verdict(auuid)
       #expect(run["state"] as? String == "succeeded" && run["attempt"] as? Int == 2)
       #expect(try starts(file) == 2)
+      let log = try await eventually("what was acknowledged to the dashboard before comes again") {
+        let log = try await stand.log(auuid)
+        return log.isEmpty ? nil : String(decoding: log, as: UTF8.self)
+      }
+      #expect(log == "before\n")
     }
   }
 }
