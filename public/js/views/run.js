@@ -103,7 +103,7 @@ export function view(root, route, signal) {
   }
 
   function showSize() {
-    const one = run?.attempts?.find(one => one.attempt === (only || shown || run.attempt)) ?? run;
+    const here = only || shown, one = run?.attempts?.find(one => one.attempt === here && here !== run.attempt) ?? run;
     const all = one?.outputBytes ?? 0, behind = loading && all - buffer.offset > 200_000;
     const size = Math.max(all, buffer.offset);
     setText(root.querySelector(".log-size"),
