@@ -134,6 +134,25 @@ import Testing
     #expect(try starts(5, attempt: 5) == 2)
   }
 
+  /// Found by chaos: the store that was put back knows such a run by its first attempt's words alone.
+  @Test func ofARunThatTheRestoredDatabaseNeverAcceptedTheAttemptsAreNotJudged() throws {
+    let number = try #require((0..<1000).first { PostedTask(seed: Self.seed, number: $0, agents: Self.agents).retries > 0 })
+    func found(restored: Bool) throws -> Int {
+      let run = "host-0-08"
+      let json = try JSONReader.parse(
+        #"{"auuid":"\#(run)","uuid":"host-0","taskname":"(unknown)","state":"failed","attempt":1,"exitCode":1}"#)
+      var evidence = Evidence(seed: Self.seed, agents: 1, redisForgets: false, databaseGoesBack: true)
+      evidence.ledger.posts[number] = PostRecord(number: number, at: 1000, answeredAt: 1010, outcome: .accepted([run]))
+      evidence.ledger.seen[run] = Sighting(verdict: "succeeded", verdictAt: 2000, contradictions: [("failed", 3000)])
+      evidence.rows[run] = RunRow(json)
+      evidence.starts[run] = (0..<2).compactMap { StartLine("\(run) \(100 + $0) \(number)") }
+      if restored { evidence.deeds.restores = [Deeds.Restore(copiedAt: 900, restoredAt: 2500)] }
+      return PromiseCheck(evidence).violations.count
+    }
+    #expect(try found(restored: true) == 0)
+    #expect(try found(restored: false) > 0)
+  }
+
   @Test func plainTasksAreAsDurableAsTheirRedis() {
     func plain(forgets: Bool, starts: Int) -> PromiseCheck {
       var evidence = Evidence(seed: 1, agents: 1, redisForgets: forgets, databaseGoesBack: false)

@@ -44,6 +44,14 @@ struct PromiseCheck {
     evidence.deeds.restores.contains { $0.copiedAt <= post.answeredAt && post.at <= $0.restoredAt }
   }
 
+  /// Runs that a restored database knows by what their agents told again, and by nothing else: not that they may be retried, nor the task's name.
+  private var runsOfForgottenPosts: Set<String> {
+    Set(
+      evidence.ledger.posts.values.filter(isForgotten).flatMap { post -> [String] in
+        if case .accepted(let runs) = post.outcome { runs } else { [] }
+      })
+  }
+
   private func task(of row: RunRow) -> PostedTask? { PostedTask.number(ofTaskname: row.taskname).flatMap { tasks[$0] } }
 
   // MARK: Rules
@@ -64,10 +72,7 @@ struct PromiseCheck {
 
   /// A run that was accepted can be asked to be killed; only one that has ended refuses.
   private mutating func kills() {
-    let forgotten = Set(
-      evidence.ledger.posts.values.filter(isForgotten).flatMap { post -> [String] in
-        if case .accepted(let runs) = post.outcome { runs } else { [] }
-      })
+    let forgotten = runsOfForgottenPosts
     for (run, refusal) in evidence.ledger.killRefused where !forgotten.contains(run) && !refusal.hasPrefix("409 ") {
       // Said before anything is looked at.
       if refusal.hasPrefix("503 ") { continue }
@@ -84,8 +89,11 @@ struct PromiseCheck {
   }
 
   private mutating func verdictsStay() {
+    let forgotten = runsOfForgottenPosts
     for (run, sighting) in evidence.ledger.seen {
       guard let verdict = sighting.verdict else { continue }
+      // Its last verdict was another attempt's, and that it had attempts is forgotten.
+      if forgotten.contains(run), let row = evidence.rows[run], row.taskname == "(unknown)", startsAllowed(run) > 1 { continue }
       for (state, at) in sighting.contradictions.prefix(1) { found("was \(verdict), and later \(state)", run: run, at: at) }
       for at in sighting.reopenedAt
       where !evidence.deeds.restores.contains(where: { $0.restoredAt <= at && sighting.verdictAt >= $0.copiedAt }) {
@@ -101,9 +109,9 @@ struct PromiseCheck {
   private mutating func startedOnce() {
     for line in evidence.oddLines.prefix(5) { found("a line of the file of starts cannot be read: \(line)") }
     for (run, lines) in evidence.starts {
-      let allowed = 1 + (lines[0].number.flatMap { tasks[$0]?.retries } ?? 0)
+      let allowed = startsAllowed(run)
       if lines.count > allowed { found("was started \(lines.count) times, by runners \(lines.map(\.runner))", run: run) }
-      if let row = evidence.rows[run], lines.count > row.attempt, lines.count <= allowed {
+      if let row = evidence.rows[run], row.taskname != "(unknown)", lines.count > row.attempt, lines.count <= allowed {
         found("was started \(lines.count) times in \(row.attempt) attempts, by runners \(lines.map(\.runner))", run: run)
       }
       if evidence.ends[run, default: 0] > allowed { found("ended more often than it may be started", run: run) }
@@ -111,6 +119,10 @@ struct PromiseCheck {
       guard let post = evidence.ledger.posts[number] else { found("was started and never posted", run: run); continue }
       if !isForgotten(post) { found("was started, and the dashboard does not know it", run: run, at: post.at) }
     }
+  }
+
+  private func startsAllowed(_ run: String) -> Int {
+    1 + (evidence.starts[run]?.first?.number.flatMap { tasks[$0]?.retries } ?? 0)
   }
 
   private mutating func verdictsAreTrue() {
