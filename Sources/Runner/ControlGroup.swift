@@ -35,6 +35,18 @@ public enum ControlGroup {
     return ""
   }
 
+  /// Goes back to where this process came from and removes its group, unless something that was left behind on purpose lives in it.
+  static func leave(_ folder: String) {
+    guard let slash = folder.lastIndex(of: "/") else { return }
+    for name in ["cgroup.procs", "tasks"] {
+      guard let file = Descriptor(open("\(folder[..<slash])/\(name)", O_WRONLY | O_CLOEXEC)), write(file.raw, "0", 1) == 1 else {
+        continue
+      }
+      remove(folder)
+      return
+    }
+  }
+
   /// Everybody in the group and in those that the attempt made below it; not what runners of an agent started there have in theirs.
   static func members(of folder: String) -> Set<Int32> {
     guard !folder.isEmpty else { return [] }

@@ -25,6 +25,7 @@ public enum RunnerMain {
       return recordsFault + error.error
     }
     RunnerLoop(signals: signals, link: AgentLink(socket: agentSocket), records: records, process: process).run()
+    ControlGroup.leave(group)
     return 0
   }
 

@@ -62,8 +62,10 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
 
   func killDashboard(_ signal: Int32 = SIGKILL) async throws { try await dashboard.end(signal) }
 
-  func restartDashboard() async throws {
-    dashboard = try Stand.launch(folder, port, redis, redisSettings)
+  func restartDashboard(environment: [String: String] = [:]) async throws {
+    dashboard = try Stand.$environment.withValue(Stand.environment.merging(environment) { $1 }) {
+      try Stand.launch(folder, port, redis, redisSettings)
+    }
     try await ready()
   }
 
@@ -78,9 +80,9 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
   func stateFolder(_ uuid: String) -> URL { folder.appendingPathComponent("agent-\(uuid)") }
 
   @discardableResult
-  func startAgent(_ uuid: String, projects: [String] = [], settings: [String: Any] = [:], wait: Bool = true) async throws
-    -> Running
-  {
+  func startAgent(
+    _ uuid: String, projects: [String] = [], settings: [String: Any] = [:], environment: [String: String] = [:], wait: Bool = true
+  ) async throws -> Running {
     var json: [String: Any] = [
       "uuid": uuid, "redis": try redisSettings ?? ["addr": "127.0.0.1", "port": redisPort()],
       "state": ["path": stateFolder(uuid).path], "http": ["listen": "127.0.0.1:0"],
@@ -89,7 +91,8 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
     json.merge(settings) { $1 }
     let file = folder.appendingPathComponent("\(uuid).json")
     try JSONSerialization.data(withJSONObject: json).write(to: file)
-    let agent = try Running(try Binaries.url("agent"), ["run", "-f", file.path], in: folder, log: "agent-\(uuid)")
+    let agent = try Running(
+      try Binaries.url("agent"), ["run", "-f", file.path], in: folder, log: "agent-\(uuid)", environment: environment)
     agents[uuid] = agent
     if wait {
       _ = try await eventually("agent \(uuid) is online") {

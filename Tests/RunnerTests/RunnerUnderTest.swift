@@ -119,6 +119,7 @@ final class RunnerUnderTest {
     guard !isReaped else { return }
     kill(process.pid, SIGKILL)
     waitpid(process.pid, nil, 0)
+    if case .opened(let record)? = records().first { ControlGroup.remove(record.controlGroup) }
   }
 
   // MARK: Orders

@@ -44,6 +44,8 @@ actor Worker {
   var hasLease = false
   var leaseFault: String?
   var leaseRetryAt = MonotonicTime.distantPast
+  /// When Redis was asked the last time and said that the lease is this agent's.
+  var leaseRenewedAt = MonotonicTime.distantPast
   var wasRegistered = false
   var beats = 0
   var nextBeat = MonotonicTime.distantPast
@@ -60,6 +62,10 @@ actor Worker {
   var unconfirmed: Set<AttemptID> = []
   /// Entries that cannot be read, told once.
   var strangers: Set<[UInt8]> = []
+  /// The dashboard speaks a protocol that this agent does not.
+  var languageFault: String?
+  /// Control messages that say nothing to this version, told once.
+  var strangeControls: Set<String> = []
   /// Confirmed, in the order in which they are to start.
   var queue: [AttemptID] = []
   var queueHead = 0
@@ -239,13 +245,20 @@ actor Worker {
   var address: AgentAddress { AgentAddress(journal: journal.identity, incarnation: incarnation) }
 
   /// May anything be started?
-  var mayStart: Bool { hasLease && mode == nil && !drains && fatal == nil && journalTrouble == nil }
+  var mayStart: Bool {
+    guard mode == nil, !drains, fatal == nil, journalTrouble == nil else { return false }
+    var contact = LeaseContact.cutOff
+    if case .connected = control.state {
+      contact = control.epoch == registeredEpoch ? .connected(sinceRenewal: .now - leaseRenewedAt) : .reconnected
+    }
+    return AttemptFlow.mayStart(hasLease: hasLease, contact, lease: .milliseconds(BusLimits.leaseMilliseconds))
+  }
 
   /// Puts the present state where everybody can read it.
   func publish() {
     var fault: String?
     if let error = journal.fault { fault = "\(error)" }
-    fault = fault ?? journalTrouble ?? startTrouble
+    fault = fault ?? journalTrouble ?? startTrouble ?? languageFault
     let redisFault: String?
     switch control.state {
     case .connected: redisFault = nil

@@ -119,6 +119,16 @@ struct CollectorTools: Sendable {
           "reports for runs that have their verdict were refused",
           metadata: ["agent": "\(outcome.agent)", "count": "\(outcome.refused)"])
       }
+      if outcome.unrecognised > 0,
+        desks.withDesk(
+          outcome.agent,
+          { desk in
+            defer { desk.isToldApart = true }
+            return !desk.isToldApart
+          })
+      {
+        logger.notice("an agent of a later version says what this one does not know", metadata: ["agent": "\(outcome.agent)"])
+      }
       publish(outcome.agent, outcome.changed, outcome.grown)
     }
     if !ring.isEmpty { sender.ring(ring) }

@@ -28,6 +28,8 @@ struct Desk: Sendable {
   var marked: [MarkedRun] = []
   var denied: Set<ULID> = []
   var tombstoned: Set<ULID> = []
+  /// It was logged that the agent says what this version does not know.
+  var isToldApart = false
   /// When a run was last sent or asked about.
   var asked: [ULID: SuspendingClock.Instant] = [:]
   /// Open runs that have to be put to the agent: its incarnation, our process or our fence is new. Nil: still to be read from the store.

@@ -33,6 +33,8 @@ struct BatchOutcome: Sendable {
   var unknown = 0
   /// Rows that this program cannot have written: what was said about them is dropped, everything else goes on.
   var damaged: [String] = []
+  /// Events of a later version, passed over.
+  var unrecognised = 0
 }
 
 /// A word may only be committed once a tombstone stands in Redis: the collector writes it and tries again.
@@ -120,6 +122,9 @@ enum FlowReports {
       outcome.saidBye = true
       try db.execute(sql: "UPDATE agents SET stopped_at = ? WHERE uuid = ?", arguments: [now, agent.agent.text])
       return
+    case .unrecognised:
+      outcome.unrecognised += 1
+      return
     case .taken, .running, .ended, .unknown: break
     }
     guard let text = event.attempt, let id = AttemptID(text), let word = word(of: event) else {
@@ -184,7 +189,7 @@ enum FlowReports {
       guard let verdict = event.verdict, verdict.state.isVerdict else { return nil }
       if event.tombstone == true { return .tombstone(verdict.state == .expired ? .expired : .cancelled) }
       return .ended(verdict.state)
-    case .hello, .bye: return nil
+    case .hello, .bye, .unrecognised: return nil
     }
   }
 

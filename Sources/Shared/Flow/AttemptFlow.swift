@@ -83,7 +83,28 @@ public enum Judgement: Sendable, Equatable {
   case handOverAgain
 }
 
+/// How the agent stands with Redis, as far as it concerns its lease.
+public enum LeaseContact: Sendable, Equatable {
+  /// There is no connection: nobody can tell the agent anything.
+  case cutOff
+  /// There is one again, and the lease was not asked for on it yet.
+  case reconnected
+  case connected(sinceRenewal: Duration)
+}
+
 public enum AttemptFlow {
+  /// May this agent start anything at all? An agent that finds its lease taken, or its journal removed, starts nothing more; so whoever can
+  /// look, looks first: after a reconnect, and after a time in which the lease may have run out (the process was stopped, the host slept).
+  /// One that is merely cut off may start what was confirmed: that is what confirming is for (docs/decisions/0011).
+  public static func mayStart(hasLease: Bool, _ contact: LeaseContact, lease: Duration) -> Bool {
+    guard hasLease else { return false }
+    switch contact {
+    case .cutOff: return true
+    case .reconnected: return false
+    case .connected(let sinceRenewal): return sinceRenewal < lease
+    }
+  }
+
   /// - Parameter forgotten: the newest id whose record was dropped after 30 days.
   public static func take(
     _ known: AttemptKnowledge, task: ULID, meantFor: JournalID?, journal: JournalID, forgotten: ULID?

@@ -15,10 +15,25 @@ public struct ControlMessage: Sendable, Equatable, Codable {
     case refresh
     /// Take nothing more.
     case drain
+    /// Of a later version: passed over. Never sent.
+    case unrecognised
+
+    public init(from decoder: any Decoder) throws {
+      self = Kind(rawValue: try decoder.singleValueContainer().decode(String.self)) ?? .unrecognised
+    }
   }
   /// Why a run is to end.
-  public enum Cause: String, Sendable, Codable { case cancelled, expired }
+  public enum Cause: String, Sendable, Codable {
+    case cancelled, expired
 
+    /// One of a later version is an end all the same.
+    public init(from decoder: any Decoder) throws {
+      self = Cause(rawValue: try decoder.singleValueContainer().decode(String.self)) ?? .cancelled
+    }
+  }
+
+  /// The sender's protocol; nil: 1.
+  public var `protocol` = Protocol.marked
   public var kind: Kind
   /// Nil for a bell.
   public var to: AgentAddress?
@@ -49,6 +64,9 @@ public struct ControlMessage: Sendable, Equatable, Codable {
     self.output = output
   }
 
-  public init(bytes: [UInt8]) throws(FrameFault) { self = try Frame(bytes: bytes).decode(ControlMessage.self, as: .control) }
+  public init(bytes: [UInt8]) throws(FrameFault) {
+    self = try Frame(bytes: bytes).decode(ControlMessage.self, as: .control)
+    try Frame.check(self.protocol, of: "the dashboard")
+  }
   public func encoded() throws -> [UInt8] { try Frame(kind: .control, encoding: self).bytes }
 }

@@ -3,6 +3,8 @@
 
 /// One attempt, addressed to one journal of one agent.
 public struct Envelope: Sendable, Equatable, Codable {
+  /// The sender's protocol; nil: 1.
+  public var `protocol` = Protocol.marked
   public var agent: AgentID
   /// An envelope meant for another journal is left alone.
   public var journal: JournalID
@@ -40,7 +42,10 @@ public enum InboxEntry: Sendable, Equatable {
     let frame = try Frame(bytes: bytes)
     switch frame.kind {
     case .plain: self = .plain(name: frame.header, command: frame.body)
-    default: self = .envelope(try frame.decode(Envelope.self, as: .envelope))
+    default:
+      let envelope = try frame.decode(Envelope.self, as: .envelope)
+      try Frame.check(envelope.protocol, of: "the dashboard")
+      self = .envelope(envelope)
     }
   }
 }

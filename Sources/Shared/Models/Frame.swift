@@ -6,7 +6,12 @@
 /// A frame that could not be read, with the reason.
 public struct FrameFault: Error, Equatable, Sendable, CustomStringConvertible {
   public let reason: String
-  public init(_ reason: String) { self.reason = reason }
+  /// Who wrote it speaks a protocol that this program does not.
+  public let isForeign: Bool
+  public init(_ reason: String, isForeign: Bool = false) {
+    self.reason = reason
+    self.isForeign = isForeign
+  }
   public var description: String { "unreadable frame: \(reason)" }
 }
 
@@ -75,6 +80,21 @@ public struct Frame: Sendable, Equatable {
   /// - Throws: `FrameFault` when the kind differs or the header is no such value.
   public func decode<T: Decodable>(_ type: T.Type, as expected: Kind) throws(FrameFault) -> T {
     guard kind == expected else { throw FrameFault("expected a \(expected), found a \(kind)") }
-    do { return try JSONCoder.decode(T.self, from: header) } catch { throw FrameFault("\(error)") }
+    do {
+      return try JSONCoder.decode(T.self, from: header)
+    } catch let fault as ProtocolFault {
+      throw FrameFault("\(fault)", isForeign: true)
+    } catch {
+      throw FrameFault("\(error)")
+    }
+  }
+
+  /// - Parameter mark: what the message says of its sender's protocol.
+  static func check(_ mark: Int?, of sender: @autoclosure () -> String) throws(FrameFault) {
+    do throws(ProtocolFault) {
+      try Protocol.check(mark, of: sender())
+    } catch {
+      throw FrameFault("\(error)", isForeign: true)
+    }
   }
 }

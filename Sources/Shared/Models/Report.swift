@@ -35,12 +35,45 @@ public struct ReportBatch: Sendable, Equatable, Codable {
     self.tails = tails
   }
 
+  /// - Throws: also where the sender speaks a protocol that this program does not: it keeps what was not acknowledged and says it again.
   public init(bytes: [UInt8]) throws(FrameFault) {
     let frame = try Frame(bytes: bytes)
     self = try frame.decode(ReportBatch.self, as: .report)
     tails = frame.body
   }
   public func encoded() throws -> [UInt8] { try Frame(kind: .report, encoding: self, body: tails).bytes }
+}
+
+extension ReportBatch {
+  /// An event that cannot be read holds up no other: a batch that is refused would be sent again for ever.
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: CodingKeys.self)
+    self.protocol = try container.decode(Int.self, forKey: .protocol)
+    agent = try container.decode(AgentID.self, forKey: .agent)
+    try Protocol.check(self.protocol, of: "agent \(agent)")
+    from = try container.decode(AgentAddress.self, forKey: .from)
+    count = try container.decode(UInt64.self, forKey: .count)
+    nonce = try container.decode(Nonce.self, forKey: .nonce)
+    first = try container.decode(UInt64.self, forKey: .first)
+    oldest = try container.decode(UInt64.self, forKey: .oldest)
+    events = try container.decode([LenientEvent].self, forKey: .events).map(\.event)
+  }
+
+  private enum TailKey: String, CodingKey { case tail }
+
+  private struct LenientEvent: Decodable {
+    var event: ReportEvent
+
+    init(from decoder: any Decoder) throws {
+      do {
+        event = try ReportEvent(from: decoder)
+      } catch {
+        event = ReportEvent(.unrecognised)
+        // The bytes it carries stand before those of the next.
+        event.tail = try decoder.container(keyedBy: TailKey.self).decodeIfPresent(OutputSlice.self, forKey: .tail)
+      }
+    }
+  }
 }
 
 /// One thing that an agent says.
@@ -58,6 +91,8 @@ public struct ReportEvent: Sendable, Equatable, Codable {
     case ended
     /// Asked by `reconcile`: the journal does not know this attempt.
     case unknown
+    /// Of a later version: its place in the sequence counts, what it says is passed over. Never sent.
+    case unrecognised
   }
   public var kind: Kind
   /// `AttemptID` text; nil for `hello` and `bye`.
@@ -140,9 +175,4 @@ public struct Hello: Sendable, Equatable, Codable {
     self.httpPort = httpPort
     self.sends = sends
   }
-}
-
-/// The language of envelopes, control messages and reports. A program speaks this version and the one before.
-public enum Protocol {
-  public static let version = 1
 }

@@ -192,6 +192,32 @@ import Testing
     #expect(all.contents(file) == "term\nterm\n")
   }
 
+  @Test func aKillThatComesBetweenHandOffAndExecIsNotForgotten() async throws {
+    let all = try await Surroundings(["task": ["concurrency": 1]])
+    try await all.dashboard.untilEnded(try await all.dashboard.send("true"))
+    let runner = try #require(runners(of: all.disk).first)
+    _ = killProcess(runner, SIGSTOP)
+    let id = try await all.dashboard.send("trap '' TERM; sleep 600 & setsid sleep 601 & wait; sleep 602")
+    let disk = all.disk
+    try await eventually("it was handed over") { try await disk.status()?["running"] == "1 of 1" }
+    try await all.dashboard.control(.cancel, [id], cause: .cancelled, grace: 0.2)
+    let verdict = try await all.dashboard.untilEnded(id)
+    #expect(verdict.state == .killed && verdict.left == 0)
+    #expect(runners(of: all.disk) == [runner], "it serves again")
+  }
+
+  @Test func aLeaderThatExitsWhileSomethingElseHoldsItsOutputHasItsVerdictAtOnceWithANote() async throws {
+    let all = try await Surroundings()
+    let file = all.marker("pids")
+    let id = try await all.dashboard.send("sleep 600 & echo $! > \(file); exit 6")
+    let verdict = try await all.dashboard.untilEnded(id)
+    #expect(verdict.exitCode == 6 && verdict.left == 1 && verdict.signalled == 0)
+    #expect(verdict.note == "something that it left behind still held its output when it ended")
+    let left = try #require(all.pids(file).first)
+    #expect(!isGone(left), "it was left on purpose")
+    _ = killProcess(left)
+  }
+
   @Test func aTimeLimitIsKeptWhileNoAgentIsThere() async throws {
     var all = try await Surroundings()
     let id = try await all.dashboard.send("sleep 600 & setsid sleep 601 & exec sleep 602", timeout: 1.5)

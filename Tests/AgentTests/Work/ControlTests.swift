@@ -233,7 +233,7 @@ import Testing
 
   @Test func aKillEndsTheRunsAndReportsTheirVerdicts() async throws {
     let all = try await Surroundings()
-    let id = try await all.dashboard.send("sleep 600 & sleep 600")
+    let id = try await all.dashboard.send("setsid sleep 600 & sleep 600 & (setsid sleep 600 &) ; sleep 600")
     try await all.dashboard.untilSaid(.running, id)
     _ = killProcess(all.agent.pid, SIGUSR2)
     #expect(try await all.disk.end(of: all.agent).code == 0)

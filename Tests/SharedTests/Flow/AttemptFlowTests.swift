@@ -108,3 +108,18 @@ import Testing
     #expect(control(.expired, withRunner: false) == .endUnstarted(.expired))
   }
 }
+
+@Suite struct LeaseContactTests {
+  @Test func whoCanLookAtItsLeaseLooksBeforeItStartsAnythingAndWhoIsMerelyCutOffGoesOn() {
+    let lease = Duration.seconds(15)
+    let table: [(LeaseContact, Bool)] = [
+      (.cutOff, true), (.reconnected, false), (.connected(sinceRenewal: .zero), true),
+      (.connected(sinceRenewal: .milliseconds(14_999)), true), (.connected(sinceRenewal: lease), false),
+      (.connected(sinceRenewal: .seconds(3600)), false),
+    ]
+    for (contact, expected) in table {
+      #expect(AttemptFlow.mayStart(hasLease: true, contact, lease: lease) == expected, "\(contact)")
+      #expect(!AttemptFlow.mayStart(hasLease: false, contact, lease: lease))
+    }
+  }
+}

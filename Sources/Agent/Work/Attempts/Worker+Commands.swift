@@ -11,7 +11,7 @@ extension Worker {
       do throws(FrameFault) {
         message = try ControlMessage(bytes: bytes)
       } catch {
-        logger.warning("a control message cannot be read", metadata: ["why": "\(error)"])
+        tellOnce("a control message cannot be read", "\(error)")
         continue
       }
       if message.kind == .bell { continue }
@@ -19,6 +19,7 @@ extension Worker {
       highestFence = max(highestFence, message.fence ?? 0)
       switch message.kind {
       case .bell: break
+      case .unrecognised: tellOnce("a control message is passed over", "it is of a later version")
       case .refresh: registeredEpoch = 0
       case .drain:
         drains = true
@@ -30,6 +31,11 @@ extension Worker {
     }
     guard !records.isEmpty else { return }
     await entomb(records)
+  }
+
+  private func tellOnce(_ what: String, _ why: String) {
+    guard strangeControls.count < 100, strangeControls.insert(why).inserted else { return }
+    logger.warning("\(what)", metadata: ["why": "\(why)"])
   }
 
   private func heed(_ message: ControlMessage, _ id: AttemptID, _ records: inout [JournalRecord]) {

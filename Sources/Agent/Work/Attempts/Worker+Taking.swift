@@ -15,8 +15,11 @@ extension Worker {
     for (field, bytes) in entries {
       let reading: InboxReading.Reading
       switch InboxReading.attempt(field, bytes, agent: uuid, wall: wall) {
-      case .success(let value): reading = value
+      case .success(let value):
+        reading = value
+        if value.plain == nil { languageFault = nil }
       case .failure(let fault):
+        if fault.isForeign { languageFault = fault.reason }
         leaveAlone(field, "\(fault)")
         continue
       }

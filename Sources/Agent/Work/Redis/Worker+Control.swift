@@ -78,7 +78,7 @@ extension Worker {
     if wantsAcknowledgement, let text = next.next()?.string { acknowledged(text) }
     if isStalled { goAgain(readByDashboard: !(next.next()?.isNull ?? true)) }
     if beats {
-      heard(renewal: next.next())
+      heard(renewal: next.next(), asked: now)
       if control.isCluster { sayPresence() } else { hear(next.next(), next.next(), asked: now) }
     }
     guard hasLease else { return }
@@ -157,8 +157,8 @@ extension Worker {
     return (try? Lease(address: address, beat: beat).encoded()) ?? []
   }
 
-  private func heard(renewal: RedisValue?) {
-    if renewal?.integer != 1 { leaseLost("it ran out, or another agent has it") }
+  private func heard(renewal: RedisValue?, asked: MonotonicTime) {
+    if renewal?.integer == 1 { leaseRenewedAt = asked } else { leaseLost("it ran out, or another agent has it") }
   }
 
   /// Takes in what Redis's clock says, and what the dashboard says of it.

@@ -14,6 +14,7 @@ extension Worker {
       return false
     }
     leaseRetryAt = .now + .seconds(1)
+    let asked = MonotonicTime.now
     do throws(RedisError) {
       if !wasRegistered { try await checkNames() }
       guard fatal == nil, try await takeLease() else { return false }
@@ -24,6 +25,7 @@ extension Worker {
     }
     await leaveFormerMaster()
     registeredEpoch = epoch
+    leaseRenewedAt = asked
     leaseFault = nil
     nextBeat = .now + BusLimits.heartbeat
     if !wasRegistered { logger.notice("registered", metadata: ["uuid": "\(uuid)", "journal": "\(journal.identity)"]) }

@@ -40,6 +40,9 @@ extension Worker {
           traces.outputFile
             ? "the host was started anew before the run had ended" : "the host was started anew before it was started")
       }
+      guard traces.outputFile else {
+        return lose(attempt, "the journal was rolled back or copied: it may have been started before")
+      }
       clear(attempt, feed)
     case .handOverAgain: handOverAgain(attempt)
     }
