@@ -176,7 +176,11 @@ struct PromiseCheck {
 
   /// Taken, and lost with its runner before it came to write its line.
   private func isLostPlain(_ number: Int) -> Bool {
-    evidence.rows.values.contains {
+    // A database that was put back may have forgotten the run with its verdict: then a runner of that agent has to have been killed.
+    if !evidence.deeds.restores.isEmpty, evidence.deeds.runnerKills.contains(where: { $0.agent == number % evidence.agents }) {
+      return true
+    }
+    return evidence.rows.values.contains {
       $0.taskname == Load.plainName(number) && $0.state == RunState.lost.rawValue && isExplained($0)
     }
   }
