@@ -9,10 +9,17 @@ struct MarkedRun: Sendable {
   var task: ULID
   var attempt: Int
   var spec: TaskSpec
-  /// The agent's send number when it was marked, or when it was read to be sent again.
-  var number: SendNumber
+  /// From when it was marked, or when it was read to be sent again.
+  var mark: SendMark
   /// The clock for deadlines, milliseconds since 1970.
   var startBefore: Int64?
+
+  /// Rule `meant`: for the journal that it was marked for, not for whoever speaks by now.
+  func envelope(for agent: AgentID, at address: AgentAddress, number: SendNumber) -> Envelope {
+    Envelope(
+      agent: agent, journal: mark.journal ?? address.journal, task: task, attempt: attempt, number: number, spec: spec,
+      startBefore: startBefore)
+  }
 }
 
 struct Desk: Sendable {

@@ -57,14 +57,14 @@ final class Sender: Service {
 
   /// Asked inside the accepting transaction: the send number under which a fresh run may be inserted as `sent`, or nil: it is queued.
   /// Only where nothing waits before it. May be called again for the same run when a transaction is redone; the room is recounted later.
-  func admit(_ agent: AgentID, in db: Database, now: Int64) throws -> SendNumber? {
+  func admit(_ agent: AgentID, in db: Database, now: Int64) throws -> SendMark? {
     guard standing.fence != nil, fleet.isOnline(agent) else { return nil }
     let free = desks.withDesk(agent) { desk in
       guard desk.compared, desk.address != nil, !desk.backlog, desk.room > 0 else { return false }
       desk.outstanding += 1
       return true
     }
-    return free ? try FlowMarks.nextNumber(db, agent, now: now) : nil
+    return free ? try FlowMarks.next(db, agent, now: now) : nil
   }
 
   /// The accepting transaction is committed.
@@ -137,8 +137,7 @@ final class Sender: Service {
       let results = try await store.write { db in
         try numbers.map { agent, sends -> (AgentID, Bool, Int) in
           var row = try AgentRow.fetch(db, agent, now: now)
-          let restored = try row.learn(db, sends, now: now)
-          row.number = max(row.number, SendNumber(fence: fence))
+          let restored = try row.compare(db, sends, under: fence, now: now)
           try row.saveNumber(db)
           return (agent, restored, try FlowMarks.outstanding(db, agent))
         }
@@ -244,12 +243,10 @@ final class Sender: Service {
     RedisCommand, Int
   ) {
     // Redis is raised to a number that covers every mark of this batch.
-    let number = runs.map(\.number).max() ?? .zero
+    let number = runs.map(\.mark.number).max() ?? .zero
     var size = 0
     let entries = try runs.map { run -> (id: AttemptID, envelope: [UInt8]) in
-      let envelope = Envelope(
-        agent: agent, journal: address.journal, task: run.task, attempt: run.attempt, number: number, spec: run.spec,
-        startBefore: run.startBefore)
+      let envelope = run.envelope(for: agent, at: address, number: number)
       let bytes = try envelope.encoded()
       size += bytes.count
       return (envelope.id, bytes)

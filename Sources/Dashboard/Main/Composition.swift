@@ -71,15 +71,15 @@ struct Composition: Sendable {
       presence: { fleet.presence(of: $0) }, online: { fleet.onlineAgents() },
       admit: { task, db in
         for index in task.runs.indices {
-          guard let number = try sender.admit(task.runs[index].id.agent, in: db, now: task.createdAt) else { continue }
+          guard let mark = try sender.admit(task.runs[index].id.agent, in: db, now: task.createdAt) else { continue }
           task.runs[index].state = .sent
-          task.runs[index].number = number
+          task.runs[index].mark = mark
         }
       },
       accepted: { task in
         for run in task.runs {
-          let marked = run.number.map {
-            MarkedRun(task: task.id, attempt: 1, spec: task.spec, number: $0, startBefore: task.startBefore)
+          let marked = run.mark.map {
+            MarkedRun(task: task.id, attempt: 1, spec: task.spec, mark: $0, startBefore: task.startBefore)
           }
           sender.accepted(run.id.agent, marked: marked)
         }

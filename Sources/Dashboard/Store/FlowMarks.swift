@@ -12,12 +12,12 @@ struct Marking: Sendable {
 }
 
 enum FlowMarks {
-  /// The next send number of an agent, written in this transaction: for a run that is inserted as `sent` right after.
-  static func nextNumber(_ db: Database, _ agent: AgentID, now: Int64) throws -> SendNumber {
+  /// The next mark of an agent, its number written in this transaction: for a run that is inserted as `sent` right after.
+  static func next(_ db: Database, _ agent: AgentID, now: Int64) throws -> SendMark {
     var row = try AgentRow.fetch(db, agent, now: now)
-    row.number = row.number.next
+    let mark = row.knowledge.nextMark()
     try row.saveNumber(db)
-    return row.number
+    return mark
   }
 
   /// Marks up to `limit` queued runs of an agent, oldest first; not those that wait for the delay before their next attempt.
@@ -34,9 +34,10 @@ enum FlowMarks {
     var marking = Marking(more: rows.count > limit)
     for run in rows.prefix(limit) {
       do {
-        let next = try read(run, row.number.next)
-        row.number = next.number
-        try update.execute(arguments: [row.number.raw, now, run[0] as Int64])
+        var knowledge = row.knowledge
+        let next = try read(run, knowledge.nextMark())
+        row.knowledge = knowledge
+        try update.execute(arguments: [next.mark.number.raw, now, run[0] as Int64])
         marking.marked.append(next)
       } catch let fault as StoredFault { marking.damaged.append(fault.description) }
     }
@@ -51,25 +52,25 @@ enum FlowMarks {
         SELECT runs.id, runs.task, runs.attempt, tasks.spec, runs.start_before FROM runs JOIN tasks ON tasks.id = runs.task
         WHERE runs.task = ? AND runs.uuid = ? AND runs.state = 'sent' AND runs.wants_end IS NULL AND runs.closing = 0 AND runs.held = 0
         """)
-    let number = try AgentRow.number(db, agent)
+    let mark = try AgentRow.mark(db, agent)
     var marking = Marking()
     for task in tasks.sorted() {
       guard let run = try Row.fetchOne(statement, arguments: [task.description, agent.text]) else { continue }
-      do { marking.marked.append(try read(run, number)) } catch let fault as StoredFault {
+      do { marking.marked.append(try read(run, mark)) } catch let fault as StoredFault {
         marking.damaged.append(fault.description)
       }
     }
     return marking
   }
 
-  private static func read(_ row: Row, _ number: SendNumber) throws -> MarkedRun {
+  private static func read(_ row: Row, _ mark: SendMark) throws -> MarkedRun {
     let (id, text) = (row[0] as Int64, row[3] as String)
     guard let task = ULID(row[1] as String) else { throw StoredFault("run \(id): task id '\(row[1] as String)'") }
     let spec: TaskSpec
     do { spec = try JSONCoder.decode(TaskSpec.self, from: Array(text.utf8)) } catch {
       throw StoredFault("run \(id): what it is to do cannot be read: \(error)")
     }
-    return MarkedRun(task: task, attempt: row[2], spec: spec, number: number, startBefore: row[4])
+    return MarkedRun(task: task, attempt: row[2], spec: spec, mark: mark, startBefore: row[4])
   }
 
   /// Runs of an agent that are out: `sent` or `running`.

@@ -92,10 +92,7 @@ enum FlowReports {
   private static func judgeIdentity(
     _ db: Database, _ agent: inout AgentRow, _ journal: JournalID, _ outcome: inout BatchOutcome
   ) throws {
-    guard agent.journal != journal else { return }
-    let known = agent.journal != nil
-    agent.journal = journal
-    guard known else { return }
+    guard agent.knowledge.speaks(with: journal) else { return }
     let rows = try Row.fetchAll(
       db, sql: "SELECT \(RunRow.columns) FROM runs WHERE uuid = ? AND state IN ('sent', 'running', 'unknown')",
       arguments: [agent.agent.text])
@@ -127,7 +124,7 @@ enum FlowReports {
       return
     case .taken, .running, .ended, .unknown: break
     }
-    guard let text = event.attempt, let id = AttemptID(text), let word = word(of: event) else {
+    guard let text = event.attempt, let id = AttemptID(text), let word = AgentWord(event) else {
       outcome.unknown += 1
       return
     }
@@ -177,19 +174,6 @@ enum FlowReports {
       if try FlowOutput.store(db, run: &run, attempt: id.attempt, slice, tail) {
         outcome.grown.append((id.task, run.outputStored))
       }
-    }
-  }
-
-  private static func word(of event: ReportEvent) -> AgentWord? {
-    switch event.kind {
-    case .taken: return .taken
-    case .running: return .running
-    case .unknown: return .unknown
-    case .ended:
-      guard let verdict = event.verdict, verdict.state.isVerdict else { return nil }
-      if event.tombstone == true { return .tombstone(verdict.state == .expired ? .expired : .cancelled) }
-      return .ended(verdict.state)
-    case .hello, .bye, .unrecognised: return nil
     }
   }
 

@@ -71,10 +71,9 @@ struct StoredFault: Error, CustomStringConvertible {
 /// The flow's columns of an agent's row.
 struct AgentRow {
   var agent: AgentID
-  var journal: JournalID?
+  var knowledge: AgentKnowledge
   var reports: CommittedSequence
   var output: CommittedSequence
-  var number: SendNumber
 
   /// Makes the row where there is none.
   static func fetch(_ db: Database, _ agent: AgentID, now: Int64) throws -> AgentRow {
@@ -84,13 +83,20 @@ struct AgentRow {
       let incarnation: String? = row[1]
       let outputFrom: String? = row[3]
       return AgentRow(
-        agent: agent, journal: journal.flatMap(Nonce.init),
+        agent: agent, knowledge: AgentKnowledge(journal: journal.flatMap(Nonce.init), number: SendNumber(raw: row[5])),
         reports: CommittedSequence(incarnation: incarnation.flatMap(Nonce.init), sequence: UInt64(row[2] as Int64)),
-        output: CommittedSequence(incarnation: outputFrom.flatMap(Nonce.init), sequence: UInt64(row[4] as Int64)),
-        number: SendNumber(raw: row[5]))
+        output: CommittedSequence(incarnation: outputFrom.flatMap(Nonce.init), sequence: UInt64(row[4] as Int64)))
     }
     try db.cachedStatement(sql: "INSERT INTO agents (uuid, created_at) VALUES (?, ?)").execute(arguments: [agent.text, now])
-    return AgentRow(agent: agent, journal: nil, reports: CommittedSequence(), output: CommittedSequence(), number: .zero)
+    return AgentRow(agent: agent, knowledge: AgentKnowledge(), reports: CommittedSequence(), output: CommittedSequence())
+  }
+
+  /// The agent's present send number, and the journal for which a run that is read now is meant.
+  static func mark(_ db: Database, _ agent: AgentID) throws -> SendMark {
+    let row = try Row.fetchOne(
+      try db.cachedStatement(sql: "SELECT number, journal FROM agents WHERE uuid = ?"), arguments: [agent.text])
+    let journal: String? = row?[1]
+    return SendMark(number: SendNumber(raw: row?[0] ?? 0), journal: journal.flatMap(Nonce.init))
   }
 
   /// The agent's present send number.
@@ -101,14 +107,16 @@ struct AgentRow {
 
   func saveReports(_ db: Database) throws {
     try db.cachedStatement(sql: "UPDATE agents SET journal = ?, incarnation = ?, reports = ?, number = ? WHERE uuid = ?").execute(
-      arguments: [journal?.description, reports.incarnation?.description, Int64(reports.sequence), number.raw, agent.text])
+      arguments: [
+        knowledge.journal?.description, reports.incarnation?.description, Int64(reports.sequence), knowledge.number.raw, agent.text,
+      ])
   }
   func saveOutput(_ db: Database) throws {
     try db.cachedStatement(sql: "UPDATE agents SET output_from = ?, output = ? WHERE uuid = ?").execute(
       arguments: [output.incarnation?.description, Int64(output.sequence), agent.text])
   }
   func saveNumber(_ db: Database) throws {
-    try db.cachedStatement(sql: "UPDATE agents SET number = ? WHERE uuid = ?").execute(arguments: [number.raw, agent.text])
+    try db.cachedStatement(sql: "UPDATE agents SET number = ? WHERE uuid = ?").execute(arguments: [knowledge.number.raw, agent.text])
   }
 
   /// What `muster:{uuid}:acked` is to say. Nil before the first report.
@@ -118,16 +126,26 @@ struct AgentRow {
       incarnation: incarnation, reports: reports.sequence, output: output.incarnation == incarnation ? output.sequence : 0)
   }
 
-  /// Rule `number`: somebody knows a higher send number than this store: it is a restored copy, and what is queued may have been sent. What
-  /// follows an attempt that was marked up to that number may have been sent as well (`RunKnowledge.doubtful`).
-  /// Returns true when that was so.
+  /// Rule `told`: the agent knows this send number. Returns true when the store was found to be a restored copy.
   mutating func learn(_ db: Database, _ known: SendNumber, now: Int64) throws -> Bool {
-    guard known > number else { return false }
-    number = known
+    guard knowledge.learns(known) else { return false }
+    try storeWasRestored(db, known, now: now)
+    return true
+  }
+
+  /// Rules `number`, `pair`: Redis knows this send number; compared under a fence. Returns true when the store was found to be a restored copy.
+  mutating func compare(_ db: Database, _ known: SendNumber, under fence: Fence, now: Int64) throws -> Bool {
+    let restored = knowledge.compares(known, under: fence)
+    if restored { try storeWasRestored(db, known, now: now) }
+    return restored
+  }
+
+  /// `RunKnowledge.storeWasRestored` for every run of the agent: what is queued here may have been sent. What follows an attempt that was marked
+  /// up to that number may have been sent as well (`RunKnowledge.doubtful`).
+  private func storeWasRestored(_ db: Database, _ known: SendNumber, now: Int64) throws {
     try db.execute(sql: "UPDATE agents SET restored = ? WHERE uuid = ?", arguments: [known.raw, agent.text])
     try db.cachedStatement(sql: "UPDATE runs SET state = 'sent', number = ?, sent_at = ? WHERE uuid = ? AND state = 'queued'")
       .execute(arguments: [known.raw, now, agent.text])
     try OutputRecall.note(db, agent)
-    return true
   }
 }

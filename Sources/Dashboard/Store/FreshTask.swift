@@ -11,7 +11,7 @@ struct FreshRun: Sendable, Equatable {
   /// `.queued`, or `.sent` where the scheduler marks it in the accepting transaction.
   var state: RunState = .queued
   /// Its mark. Not nil exactly where `state` is `.sent`.
-  var number: SendNumber?
+  var mark: SendMark?
 
   init(id: RunID, project: String?) {
     self.id = id
@@ -62,7 +62,7 @@ extension FreshTask {
     let retryOn = retries.count > 0 ? retries.text : nil
     for run in runs {
       try statement.execute(arguments: [
-        run.id.task.description, run.id.agent.text, run.project, run.state.rawValue, run.number?.raw, createdAt,
+        run.id.task.description, run.id.agent.text, run.project, run.state.rawValue, run.mark?.number.raw, createdAt,
         run.state == .sent ? createdAt : nil, startBefore, retries.count, retries.delay.milliseconds, retryOn,
       ])
     }

@@ -25,6 +25,21 @@ public struct AttemptKnowledge: Sendable, Equatable {
     self.confirmed = confirmed
     self.handedOff = handedOff
   }
+
+  /// A confirm that named it has succeeded.
+  public mutating func wasConfirmed() { confirmed = true }
+
+  /// The hand-off is recorded; a runner may get it now (rule `handFirst`).
+  public mutating func wasHandedOff() { handedOff = true }
+
+  /// The hand-off came to nothing (`Judgement.handOverAgain`). That there was one proves an earlier confirm.
+  public mutating func goesBack() {
+    handedOff = false
+    confirmed = true
+  }
+
+  /// The journal has taken a new identity (rule `position`): it may have forgotten a start, so nothing that it took before is started.
+  public mutating func changedIdentity() { takenThisBoot = false }
 }
 
 /// What to do with an inbox entry.
@@ -123,6 +138,12 @@ public enum AttemptFlow {
   /// Rule `sure`: nothing about an attempt is reported before its confirm has succeeded; a hand-off proves one.
   public static func mayReport(_ known: AttemptKnowledge) -> Bool {
     known.record != .none && (known.confirmed || known.handedOff)
+  }
+
+  /// Rule `named`: whether a control message is for this journal and incarnation, and from the newest dashboard heard of. One without an
+  /// address (a bell, a drain) is for whoever reads it.
+  public static func heeds(_ to: AgentAddress?, fence: Fence?, at own: AgentAddress, highest: Fence) -> Bool {
+    (to == nil || to == own) && (fence ?? highest) >= highest
   }
 
   /// What a control message about one attempt asks for. The caller has checked that it names this journal and incarnation (rule `named`).

@@ -68,6 +68,23 @@ public enum AgentWord: Sendable, Equatable {
   case tombstone(EndCause)
   /// Answer to `reconcile`: not in the journal.
   case unknown
+
+  /// What an event of a report says about an attempt; nil where it says nothing that a run could hear.
+  public init?(_ event: ReportEvent) {
+    switch event.kind {
+    case .taken: self = .taken
+    case .running: self = .running
+    case .unknown: self = .unknown
+    case .ended:
+      guard let verdict = event.verdict, verdict.state.isVerdict else { return nil }
+      if event.tombstone == true {
+        self = .tombstone(verdict.state == .expired ? .expired : .cancelled)
+      } else {
+        self = .ended(verdict.state)
+      }
+    case .hello, .bye, .unrecognised: return nil
+    }
+  }
 }
 
 /// What became of an agent's word.

@@ -49,7 +49,7 @@ final class Scene: Sendable {
         guard box.scene().script.withLock({ $0.marks }) else { return }
         for index in task.runs.indices {
           task.runs[index].state = .sent
-          task.runs[index].number = SendNumber(fence: 3, count: Int64(index))
+          task.runs[index].mark = SendMark(number: SendNumber(fence: 3, count: Int64(index)), journal: nil)
         }
       },
       accepted: { task in box.scene().script.withLock { $0.accepted.append(task) } },

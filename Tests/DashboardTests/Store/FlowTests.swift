@@ -28,7 +28,7 @@ import Testing
       var run = FreshRun(id: RunID(agent: agent, task: id), project: nil)
       if sent {
         run.state = .sent
-        run.number = try FlowMarks.nextNumber(db, agent, now: 0)
+        run.mark = try FlowMarks.next(db, agent, now: 0)
       }
       try FreshTask(
         id: id, auuid: "web-1-\(id)", target: "web-1", kind: .agent, spec: TaskSpec(taskname: "true"), origin: .http,
@@ -135,6 +135,24 @@ import Testing
       _ = try await apply(store, batch([tombstone], first: 2, from: other))
       #expect(try await state(store, sent) == .lost)
       #expect(try await state(store, queued) == .queued)
+    }
+  }
+
+  /// Rule `meant`. What the former journal denied could be started by it all the same; sent to the new one, it would be started again.
+  @Test func aRunThatWasMarkedForAJournalIsNeverSentToTheOneThatTookItsPlace() async throws {
+    try await withStore { (store: Store) async throws -> Void in
+      let agent = agent
+      _ = try await apply(store, batch([ReportEvent(.unknown, attempt: AttemptID(task: ids.next()))]))
+      let task = try await accept(store, sent: false)
+      let marked = try await store.write { try FlowMarks.mark($0, agent, limit: 1, now: 0) }.marked
+      let other = AgentAddress(journal: Nonce(9), incarnation: Nonce(10))
+      _ = try await apply(store, batch([ReportEvent(.unknown, attempt: AttemptID(task: ids.next()))], from: other))
+      let envelope = try #require(marked.first).envelope(for: agent, at: other, number: .zero)
+      #expect(envelope.task == task && envelope.journal == address.journal)
+      #expect(try await store.read { try FlowMarks.load($0, agent, tasks: [task]) }.isEmpty, "it is the new journal's matter")
+      let fresh = try await accept(store, sent: false)
+      let next = try await store.write { try FlowMarks.mark($0, agent, limit: 1, now: 0) }.marked
+      #expect(next.first?.task == fresh && next.first?.envelope(for: agent, at: other, number: .zero).journal == other.journal)
     }
   }
 
@@ -248,7 +266,7 @@ import Testing
       let agent = agent
       let marking = try await store.write { try FlowMarks.mark($0, agent, limit: 3, now: 1) }
       #expect(marking.marked.map(\.task) == Array(queued.prefix(3)) && marking.more)
-      #expect(marking.marked.map(\.number.raw) == [1, 2, 3])
+      #expect(marking.marked.map(\.mark.number.raw) == [1, 2, 3])
       #expect(try await store.read { try FlowMarks.outstanding($0, agent) } == 3)
       let rest = try await store.write { try FlowMarks.mark($0, agent, limit: 10, now: 1) }
       #expect(rest.marked.count == 2 && !rest.more)

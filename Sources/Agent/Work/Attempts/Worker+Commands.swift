@@ -15,7 +15,7 @@ extension Worker {
         continue
       }
       if message.kind == .bell { continue }
-      guard message.to == nil || message.to == address, message.fence ?? highestFence >= highestFence else { continue }
+      guard AttemptFlow.heeds(message.to, fence: message.fence, at: address, highest: highestFence) else { continue }
       highestFence = max(highestFence, message.fence ?? 0)
       switch message.kind {
       case .bell: break

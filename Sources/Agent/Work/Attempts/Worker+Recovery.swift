@@ -106,7 +106,7 @@ extension Worker {
   /// After a change of identity what was not started is not started any more: the journal may have forgotten that it was.
   func disownUnstarted() {
     for attempt in attempts.live.values where attempt.stage == .waiting || attempt.stage == .working {
-      attempt.knowledge.takenThisBoot = false
+      attempt.knowledge.changedIdentity()
       if attempt.stage == .waiting { lose(attempt, "the journal was rolled back or copied: it may have been started before") }
     }
   }

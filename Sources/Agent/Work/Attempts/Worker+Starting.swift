@@ -109,7 +109,7 @@ extension Worker {
       idle.append(link)
       return false
     }
-    attempt.knowledge.handedOff = true
+    attempt.knowledge.wasHandedOff()
     attempt.handOff = JournalContents.HandOff(records: link.records, runner: link.identity, start: start)
     useRecords(link.records)
     attempts.move(attempt, to: .working)

@@ -107,7 +107,7 @@ extension Worker {
     for id in confirming {
       unconfirmed.remove(id)
       guard let attempt = attempts[id], !attempt.knowledge.confirmed else { continue }
-      attempt.knowledge.confirmed = true
+      attempt.knowledge.wasConfirmed()
       switch attempt.stage {
       case .waiting:
         mayStartNow.append(id)

@@ -151,8 +151,7 @@ extension Worker {
   /// Never started, by the rule on the output file: back to where it came from.
   func handOverAgain(_ attempt: Attempt) {
     guard attempt.stage == .working || attempt.stage == .waiting else { return }
-    attempt.knowledge.handedOff = false
-    attempt.knowledge.confirmed = true
+    attempt.knowledge.goesBack()
     if attempt.killAsked != nil {
       // It was to be ended while it was on its way to the runner.
       return end(
