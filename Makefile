@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap run test chaos build bench format lint clean
+.PHONY: help bootstrap run test chaos explore build bench format lint clean
 
 SWIFT_SOURCES := Package.swift Sources Tests Plugins
 RELEASE := -c release --static-swift-stdlib
@@ -41,6 +41,11 @@ chaos: ## kill everything by a seeded plan and check every promise: make chaos S
 build: bootstrap ## build release programs with the Swift library inside: .build/release/{dashboard,agent}
 	@swift build $(RELEASE) --product dashboard
 	@swift build $(RELEASE) --product agent
+
+explore: bootstrap ## search every order of faults, with the real decisions of both sides; then with each rule left out
+	@swift build -c release --product explore
+	@"$$(swift build -c release --show-bin-path)/explore" --all
+	@"$$(swift build -c release --show-bin-path)/explore" --all-rules
 
 bench: bootstrap ## measure, each row beside its limit, and print a table
 	@bench/run

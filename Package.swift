@@ -42,8 +42,9 @@ let package = Package(
     .executableTarget(
       name: "Agent",
       dependencies: ["Shared", "HTTP", "Redis", "Runner", "CSpawn", "CEpoll", arguments, crypto, httpTypes, logging]),
-    // The harness that kills things: no part of what is shipped.
+    // The harness that kills things, and the search of every order of faults: no part of what is shipped.
     .executableTarget(name: "Chaos", dependencies: ["Shared", "CSpawn", arguments, crypto]),
+    .executableTarget(name: "explore", dependencies: ["Shared"], path: "Sources/Explore"),
     // Tests. Servers and helper children of theirs are targets too.
     .target(name: "RedisTestSupport", dependencies: ["Redis"], path: "Tests/RedisTestSupport"),
     .executableTarget(name: "RunnerTestChild", dependencies: ["Runner"], path: "Tests/RunnerTestChild"),
@@ -51,6 +52,7 @@ let package = Package(
     .testTarget(name: "HTTPTests", dependencies: ["HTTP", "HTTPTestServer"]),
     .testTarget(name: "RedisTests", dependencies: ["Redis", "RedisTestSupport"]),
     .testTarget(name: "SharedTests", dependencies: ["Shared", "RedisTestSupport", logging], exclude: ["Golden"]),
+    .testTarget(name: "ExploreTests", dependencies: ["explore", "Shared", "Redis", "RedisTestSupport"]),
     .testTarget(name: "RunnerTests", dependencies: ["Runner", "CSpawn", "RunnerTestChild"], exclude: ["Golden"]),
     .testTarget(name: "DashboardTests", dependencies: ["Dashboard", "Shared", "HTTP", grdb]),
     .testTarget(name: "AgentTests", dependencies: ["Agent", "Shared", "Redis", "Runner", "RedisTestSupport", logging]),

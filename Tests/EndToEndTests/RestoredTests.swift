@@ -40,10 +40,15 @@ import Testing
       for auuid in [ran, late] { #expect(try await stand.verdict(auuid)["state"] as? String == "succeeded") }
       let foreign = try await stand.task("r-1", "\(line); while [ ! -e \(gate.path) ]; do sleep 0.05; done; echo told; exit 5")
       try await stand.run(foreign, is: "running")
+      let fence = try #require(Int(try await stand.redisCLI("get", "muster:fence")))
       try await stand.killDashboard()
       try copy(stand, to: "live")
 
       try await stand.restartDashboard()
+      // Rules `kept` and `raises`: the copy knows a smaller fence; Redis does not, and its agent's scripts refuse it from the comparison on.
+      _ = try await eventually("the agent's fence is above every one before") {
+        Int(try await stand.redisCLI("get", "muster:{r-1}:fence")).map { $0 > fence } == true ? true : nil
+      }
       #expect(FileManager.default.createFile(atPath: gate.path, contents: nil))
       // Neither sent again nor expired: the journal knows how they ended. The cancelled one is kept back by its tombstone.
       for auuid in [ran, late] { #expect(try await stand.verdict(auuid)["state"] as? String == "succeeded") }

@@ -10,7 +10,8 @@ enum FlowDesks {
       var desk = Desk()
       let journal: String? = row[1]
       let incarnation: String? = row[2]
-      if let journal = journal.flatMap({ Nonce($0) }), let incarnation = incarnation.flatMap({ Nonce($0) }) {
+      let speaker = CommittedSequence(incarnations: incarnation, sequence: 0)
+      if let journal = journal.flatMap({ Nonce($0) }), let incarnation = speaker.incarnation {
         desk.address = AgentAddress(journal: journal, incarnation: incarnation)
       }
       if let hello: String = row[3] {

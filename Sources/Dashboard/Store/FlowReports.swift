@@ -60,7 +60,8 @@ enum FlowReports {
     }
     var agent = try AgentRow.fetch(db, batch.agent, now: now)
     switch agent.reports.judge(
-      incarnation: batch.from.incarnation, first: batch.first, count: batch.events.count, oldest: batch.oldest)
+      incarnation: batch.from.incarnation, first: batch.first, count: batch.events.count, oldest: batch.oldest,
+      sameJournal: agent.knowledge.journal == batch.from.journal)
     {
     case .stale, .gap:
       outcome.acknowledgement = agent.acknowledgement

@@ -84,7 +84,7 @@ struct AgentRow {
       let outputFrom: String? = row[3]
       return AgentRow(
         agent: agent, knowledge: AgentKnowledge(journal: journal.flatMap(Nonce.init), number: SendNumber(raw: row[5])),
-        reports: CommittedSequence(incarnation: incarnation.flatMap(Nonce.init), sequence: UInt64(row[2] as Int64)),
+        reports: CommittedSequence(incarnations: incarnation, sequence: UInt64(row[2] as Int64)),
         output: CommittedSequence(incarnation: outputFrom.flatMap(Nonce.init), sequence: UInt64(row[4] as Int64)))
     }
     try db.cachedStatement(sql: "INSERT INTO agents (uuid, created_at) VALUES (?, ?)").execute(arguments: [agent.text, now])
@@ -108,7 +108,8 @@ struct AgentRow {
   func saveReports(_ db: Database) throws {
     try db.cachedStatement(sql: "UPDATE agents SET journal = ?, incarnation = ?, reports = ?, number = ? WHERE uuid = ?").execute(
       arguments: [
-        knowledge.journal?.description, reports.incarnation?.description, Int64(reports.sequence), knowledge.number.raw, agent.text,
+        knowledge.journal?.description, reports.incarnations, Int64(reports.sequence), knowledge.number.raw,
+        agent.text,
       ])
   }
   func saveOutput(_ db: Database) throws {
@@ -116,7 +117,9 @@ struct AgentRow {
       arguments: [output.incarnation?.description, Int64(output.sequence), agent.text])
   }
   func saveNumber(_ db: Database) throws {
-    try db.cachedStatement(sql: "UPDATE agents SET number = ? WHERE uuid = ?").execute(arguments: [knowledge.number.raw, agent.text])
+    try db.cachedStatement(sql: "UPDATE agents SET number = ? WHERE uuid = ?").execute(arguments: [
+      knowledge.number.raw, agent.text,
+    ])
   }
 
   /// What `muster:{uuid}:acked` is to say. Nil before the first report.

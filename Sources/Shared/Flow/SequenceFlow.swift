@@ -5,10 +5,15 @@
 public struct CommittedSequence: Sendable, Equatable {
   public var incarnation: Incarnation?
   public var sequence: UInt64
+  /// Rule `former`: the incarnations of the same journal before it, the newest first.
+  public private(set) var former: [Incarnation]
+  /// So many are remembered: a Redis that falls back over more restarts than these may have old reports heard as new ones.
+  public static let formerKept = 8
 
-  public init(incarnation: Incarnation? = nil, sequence: UInt64 = 0) {
+  public init(incarnation: Incarnation? = nil, sequence: UInt64 = 0, former: [Incarnation] = []) {
     self.incarnation = incarnation
     self.sequence = sequence
+    self.former = former
   }
 
   public enum Judgement: Sendable, Equatable {
@@ -21,12 +26,18 @@ public struct CommittedSequence: Sendable, Equatable {
   }
 
   /// Judges a batch of `count` items that begins with `first`, from a sender that still keeps everything from `oldest` on.
-  public mutating func judge(incarnation from: Incarnation, first: UInt64, count: Int, oldest: UInt64) -> Judgement {
+  /// - Parameter sameJournal: it speaks with the journal that spoke last. The processes of one journal follow each other: once one of them was
+  ///   heard, those before it are dead, and what a Redis that has fallen back still holds of them is old. Two journals may take turns.
+  public mutating func judge(
+    incarnation from: Incarnation, first: UInt64, count: Int, oldest: UInt64, sameJournal: Bool = true
+  ) -> Judgement {
     guard count > 0, first > 0 else { return .stale }
     let last = first + UInt64(count) - 1
     if from != incarnation {
+      if sameJournal && former.contains(from) { return .stale }
       // A sender unknown here: it begins with the oldest that it keeps, or it is an old one's late message.
       guard first <= oldest else { return .gap }
+      former = sameJournal ? Array(([incarnation].compactMap { $0 } + former).prefix(CommittedSequence.formerKept)) : []
       incarnation = from
       sequence = last
       return .apply(from: 0)
@@ -37,6 +48,18 @@ public struct CommittedSequence: Sendable, Equatable {
     guard first <= next else { return .gap }
     sequence = last
     return .apply(from: first < next ? Int(min(next, last + 1) - first) : 0)
+  }
+}
+
+extension CommittedSequence {
+  /// How the store keeps whose reports it counts: the present incarnation, then the former ones.
+  public var incarnations: String? {
+    incarnation.map { ([$0] + former).map(\.description).joined(separator: " ") }
+  }
+
+  public init(incarnations: String?, sequence: UInt64) {
+    let names = (incarnations ?? "").split(separator: " ").compactMap { Nonce(String($0)) }
+    self.init(incarnation: names.first, sequence: sequence, former: Array(names.dropFirst()))
   }
 }
 

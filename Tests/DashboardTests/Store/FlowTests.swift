@@ -138,6 +138,25 @@ import Testing
     }
   }
 
+  /// Rule `former`: Redis has fallen back, and shows again what a process said that was followed by another one.
+  @Test func whatAFormerProcessSaidIsNotHeardAgainAlsoByARestartedDashboard() async throws {
+    try await withStore { (store: Store) async throws -> Void in
+      let task = try await accept(store)
+      let (agent, id) = (agent, AttemptID(task: task))
+      let denial = batch([ReportEvent(.unknown, attempt: id)])
+      let next = AgentAddress(journal: address.journal, incarnation: Nonce(12))
+      #expect(try await apply(store, denial).denied == [task])
+      #expect(try await apply(store, batch([ReportEvent(.taken, attempt: id)], from: next)).applied)
+      let again = try await apply(store, denial)
+      #expect(!again.applied && again.denied.isEmpty)
+      let run = try await store.read { db in try #require(try RunRow.fetch(db, task: task, agent: agent)).knowledge }
+      #expect(run.state == .sent && run.reported && !run.closing, "a run that is there would be called lost")
+      #expect(again.acknowledgement?.incarnation == next.incarnation)
+      let desks = try await store.read { try FlowDesks.load($0) }
+      #expect(desks.first { $0.0 == agent }?.1.address == next)
+    }
+  }
+
   /// Rule `meant`. What the former journal denied could be started by it all the same; sent to the new one, it would be started again.
   @Test func aRunThatWasMarkedForAJournalIsNeverSentToTheOneThatTookItsPlace() async throws {
     try await withStore { (store: Store) async throws -> Void in
@@ -149,7 +168,7 @@ import Testing
       _ = try await apply(store, batch([ReportEvent(.unknown, attempt: AttemptID(task: ids.next()))], from: other))
       let envelope = try #require(marked.first).envelope(for: agent, at: other, number: .zero)
       #expect(envelope.task == task && envelope.journal == address.journal)
-      #expect(try await store.read { try FlowMarks.load($0, agent, tasks: [task]) }.isEmpty, "it is the new journal's matter")
+      #expect(try await store.read { try FlowMarks.load($0, agent, tasks: [task]) }.marked.isEmpty, "it is the new journal's matter")
       let fresh = try await accept(store, sent: false)
       let next = try await store.write { try FlowMarks.mark($0, agent, limit: 1, now: 0) }.marked
       #expect(next.first?.task == fresh && next.first?.envelope(for: agent, at: other, number: .zero).journal == other.journal)

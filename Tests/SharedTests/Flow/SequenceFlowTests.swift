@@ -24,6 +24,25 @@ import Testing
     #expect(committed.sequence == 3)
   }
 
+  /// Rule `former`. A Redis that has fallen back shows again what a dead process said: heard as news, an "unknown" from before the taking would
+  /// make a run that is there one that was forgotten (found by the explorer: redis=1 agent=1).
+  @Test func whatAFormerProcessOfTheSameJournalSaidIsNotHeardAgain() {
+    var committed = CommittedSequence()
+    let other = Nonce(77)
+    #expect(committed.judge(incarnation: a, first: 1, count: 2, oldest: 1) == .apply(from: 0))
+    #expect(committed.judge(incarnation: b, first: 1, count: 1, oldest: 1) == .apply(from: 0))
+    var restarted = CommittedSequence(incarnations: committed.incarnations, sequence: committed.sequence)
+    #expect(restarted == committed)
+    #expect(restarted.judge(incarnation: a, first: 2, count: 1, oldest: 2) == .stale)
+    #expect(restarted.judge(incarnation: b, first: 2, count: 1, oldest: 1) == .apply(from: 0))
+    // Another journal's process may have been cut off and come back.
+    #expect(restarted.judge(incarnation: other, first: 1, count: 1, oldest: 1, sameJournal: false) == .apply(from: 0))
+    #expect(restarted.judge(incarnation: b, first: 3, count: 1, oldest: 3, sameJournal: false) == .apply(from: 0))
+    #expect(restarted.former.isEmpty)
+    for n in 0..<20 as Range<UInt64> { _ = restarted.judge(incarnation: Nonce(100 + n), first: 1, count: 1, oldest: 1) }
+    #expect(restarted.former.count == CommittedSequence.formerKept && restarted.former.first == Nonce(118))
+  }
+
   @Test func aRestoredReceiverDoesNotWaitForWhatIsGone() {
     var committed = CommittedSequence(incarnation: a, sequence: 3)
     #expect(committed.judge(incarnation: a, first: 10, count: 2, oldest: 10) == .apply(from: 0))
