@@ -3,9 +3,8 @@
 enum Budgets {
   static let standard = [
     "", "away=1 restore=1", "restore=1 month=1", "restore=1 net=1", "restore=1 more=1", "restore=1 agent=1", "dashboard=2 net=1",
-    "twin=1 agent=1", "remove=1 agent=1", "agent=2 runner=1", "net=1 agent=1", "net=1 remove=1", "redis=1 runner=1",
-    "restore=1 reboot=1", "journal=1 restore=1", "journal=1 other=1", "reboot=1 agent=1 runner=1", "journal=1 agent=1",
-    "redis=1 agent=1", "dashboard=1 restore=1 net=1",
+    "twin=1 agent=1", "remove=1 agent=1", "agent=2 runner=1", "net=1 agent=1", "net=1 remove=1 agent=1", "redis=1 remove=1",
+    "journal=1", "journal=1 other=1", "reboot=1 agent=1", "redis=1 dashboard=1", "redis=1 agent=1",
   ]
 
   /// Seconds in a debug build.
