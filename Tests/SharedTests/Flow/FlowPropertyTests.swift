@@ -51,10 +51,7 @@ import Testing
           continue
         }
         if run.state != before.state { #expect(before.state.accepts(run.state), "\(before.state) to \(run.state)") }
-        if run.state.saysNeverStarted {
-          #expect(run.tombstoned && !before.closing)
-          if run.state == .expired { #expect(before.wantsEnd != .cancelled || before.maybeSent) }
-        }
+        if run.state.saysNeverStarted { #expect(run.tombstoned) }
         if !run.isOpen { verdicts.insert(run.state) }
       }
     }
