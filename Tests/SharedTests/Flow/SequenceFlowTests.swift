@@ -56,7 +56,7 @@ import Testing
     var committed = CommittedSequence(incarnation: a, sequence: 30)
     #expect(committed.judge(incarnation: b, first: 2, count: 1, oldest: 1) == .gap)
     #expect(committed.judge(incarnation: b, first: 1, count: 2, oldest: 1) == .apply(from: 0))
-    #expect(committed == CommittedSequence(incarnation: b, sequence: 2))
+    #expect(committed == CommittedSequence(incarnation: b, sequence: 2, former: [a]))
   }
 
   @Test func whatIsAcknowledgedLeavesTheWindowAndTheRestIsSentAgainAfterGoingBack() {
