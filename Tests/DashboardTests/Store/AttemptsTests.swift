@@ -26,7 +26,7 @@ import Testing
       var run = FreshRun(id: RunID(agent: agent, task: id), project: nil)
       if sent {
         run.state = .sent
-        run.number = try FlowMarks.nextNumber(db, agent, now: 0)
+        run.mark = try FlowMarks.next(db, agent, now: 0)
       }
       try FreshTask(
         id: id, auuid: "web-1-\(id)", target: "web-1", kind: .agent, spec: TaskSpec(taskname: "true"), origin: .http,
