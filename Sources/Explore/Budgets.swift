@@ -4,7 +4,7 @@ enum Budgets {
   static let standard = [
     "", "away=1 restore=1", "restore=1 month=1", "restore=1 net=1", "restore=1 more=1", "restore=1 agent=1", "dashboard=2 net=1",
     "twin=1 agent=1", "remove=1 agent=1", "agent=2 runner=1", "net=1 agent=1", "net=1 remove=1 agent=1", "redis=1 remove=1",
-    "journal=1", "journal=1 other=1", "reboot=1 agent=1", "redis=1 dashboard=1", "redis=1 agent=1",
+    "journal=1", "journal=1 other=1", "redis=1 dashboard=1", "redis=1 agent=1",
   ]
 
   /// Seconds in a debug build.
@@ -32,9 +32,7 @@ enum Budgets {
     .fenced: Shown(budget: "remove=1", property: .p6, steps: 8),
     .lease: Shown(budget: "twin=1", property: .p6, steps: 16),
     .bind: Shown(budget: "twin=1", property: .p1, steps: 19),
-    .boot: Shown(budget: "reboot=1", property: .p4, steps: 10),
     .taking: Shown(budget: "reboot=1", property: .p1, steps: 14),
-    .endSync: Shown(budget: "reboot=1", property: .p4, steps: 10),
     .number: Shown(budget: "restore=1", property: .p3, steps: 13),
     .tomb: Shown(budget: "restore=1", property: .p5, steps: 13),
     .answer: Shown(budget: "restore=1", property: .p2, steps: 11),
@@ -60,11 +58,11 @@ enum Budgets {
   ]
 
   /// Nothing was seen to break without these: docs/rules.md says what they are good for.
-  static let silent: Set<Rules.Name> = [.ask, .reported, .named, .alive, .posSync, .told, .stream]
+  static let silent: Set<Rules.Name> = [.ask, .reported, .named, .alive, .posSync, .told, .stream, .boot, .endSync]
 
   /// Shown soon enough for a debug build.
   static let soon: [Rules.Name] = [
-    .first, .word, .noDenial, .gone, .order, .handFirst, .mark, .file, .confirm, .fenced, .lease, .bind, .boot, .taking, .endSync,
+    .first, .word, .noDenial, .gone, .order, .handFirst, .mark, .file, .confirm, .fenced, .lease, .bind, .taking,
     .number, .tomb, .tombFirst, .horizon,
   ]
 }
