@@ -16,6 +16,8 @@ let package = Package(
     .executable(name: "dashboard", targets: ["Dashboard"]),
     .executable(name: "agent", targets: ["Agent"]),
     .executable(name: "chaos", targets: ["Chaos"]),
+    // Only for tests: preloaded into programs whose wall clock is set.
+    .library(name: "FakeClockShim", type: .dynamic, targets: ["FakeClockShim"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -47,6 +49,7 @@ let package = Package(
     .executableTarget(name: "explore", dependencies: ["Shared"], path: "Sources/Explore"),
     // Tests. Servers and helper children of theirs are targets too.
     .target(name: "RedisTestSupport", dependencies: ["Redis"], path: "Tests/RedisTestSupport"),
+    .target(name: "FakeClockShim", path: "Tests/FakeClockShim"),
     .executableTarget(name: "RunnerTestChild", dependencies: ["Runner"], path: "Tests/RunnerTestChild"),
     .executableTarget(name: "HTTPTestServer", dependencies: ["HTTP"], path: "Tests/HTTPTestServer"),
     .testTarget(name: "HTTPTests", dependencies: ["HTTP", "HTTPTestServer"]),
@@ -58,7 +61,7 @@ let package = Package(
     .testTarget(name: "AgentTests", dependencies: ["Agent", "Shared", "Redis", "Runner", "RedisTestSupport", logging]),
     .testTarget(name: "PageTests", dependencies: ["Dashboard", "Agent"]),
     .testTarget(name: "ChaosTests", dependencies: ["Chaos", "Shared", "CSpawn", "RedisTestSupport", "Dashboard", "Agent"]),
-    .testTarget(name: "EndToEndTests", dependencies: ["Dashboard", "Agent", "CSpawn", "RedisTestSupport"]),
+    .testTarget(name: "EndToEndTests", dependencies: ["Dashboard", "Agent", "CSpawn", "RedisTestSupport", "Shared", "Redis"]),
   ],
   swiftLanguageModes: [.v6]
 )

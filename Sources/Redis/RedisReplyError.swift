@@ -49,6 +49,14 @@ public struct RedisReplyError: Error, Sendable, Hashable, CustomStringConvertibl
 
   public var description: String { message }
 
+  /// It is about the server's present state: the same command may succeed later.
+  public var isPassing: Bool {
+    switch code {
+    case .oom, .readOnly, .misconf, .loading, .busy, .masterDown, .clusterDown, .tryAgain, .noReplicas, .maxClients: true
+    default: false
+    }
+  }
+
   /// A Cluster's node says that another one is to be asked, or this one later. It has done nothing.
   public var isRedirection: Bool {
     switch code {

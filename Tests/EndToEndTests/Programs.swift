@@ -32,6 +32,7 @@ final class Running: @unchecked Sendable {  // `ended` is guarded by its lock, t
   private let lock = NSLock()
   private var ended: Int32?
 
+  /// - Parameter environment: beside what the tests themselves have.
   init(_ executable: URL, _ arguments: [String], in folder: URL, log name: String, environment: [String: String] = [:]) throws {
     self.name = name
     log = folder.appendingPathComponent("\(name).log")
@@ -39,26 +40,30 @@ final class Running: @unchecked Sendable {  // `ended` is guarded by its lock, t
     guard descriptor >= 0 else { throw StandFault("\(log.path): \(String(cString: strerror(errno)))") }
     defer { close(descriptor) }
     // Everything but the three standard descriptors is closed in the child: an inherited pipe of another test's would never end.
-    var words: [UnsafeMutablePointer<CChar>?] = ([executable.path] + arguments).map { strdup($0) } + [nil]
+    // Swift finds its arguments by their place before the environment, which a preloaded library may move: `env` has it do that first.
+    let command = (environment["LD_PRELOAD"] == nil ? [] : ["/usr/bin/env"]) + [executable.path] + arguments
+    var words: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) } + [nil]
     let inherited = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     var variables: [UnsafeMutablePointer<CChar>?] = inherited.map { strdup("\($0.key)=\($0.value)") } + [nil]
     defer { for word in words + variables { free(word) } }
     pid = try folder.path.withCString { directory in
       try words.withUnsafeMutableBufferPointer { words in
-        var request = cspawn_request()
-        request.path = UnsafePointer(words[0])
-        request.argv = UnsafePointer(words.baseAddress)
-        request.envp = variables.withUnsafeMutableBufferPointer { UnsafePointer($0.baseAddress) }
-        request.directory = directory
-        request.stdin_fd = -1
-        request.stdout_fd = descriptor
-        request.stderr_fd = descriptor
-        request.extra_fd = -1
-        request.file_mask = -1
-        var failure = cspawn_failure()
-        let pid = cspawn_process(&request, &failure)
-        guard pid > 0 else { throw StandFault("\(executable.path): \(String(cString: strerror(failure.error)))") }
-        return pid
+        try variables.withUnsafeMutableBufferPointer { variables in
+          var request = cspawn_request()
+          request.path = UnsafePointer(words[0])
+          request.argv = UnsafePointer(words.baseAddress)
+          request.envp = UnsafePointer(variables.baseAddress)
+          request.directory = directory
+          request.stdin_fd = -1
+          request.stdout_fd = descriptor
+          request.stderr_fd = descriptor
+          request.extra_fd = -1
+          request.file_mask = -1
+          var failure = cspawn_failure()
+          let pid = cspawn_process(&request, &failure)
+          guard pid > 0 else { throw StandFault("\(executable.path): \(String(cString: strerror(failure.error)))") }
+          return pid
+        }
       }
     }
   }

@@ -11,18 +11,25 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
   private(set) var dashboard: Running
   private(set) var port: Int
   private var agents: [String: Running] = [:]
+  private let environment: [String: String]
 
   private static let started = Atomic()
   /// Added to the dashboard's, for stands that are made meanwhile: `Stand.$environment.withValue(…)`.
   @TaskLocal static var environment: [String: String] = [:]
 
-  static func start(redis: String = "embedded", redisSettings: [String: Any]? = nil) async throws -> Stand {
+  /// - Parameters:
+  ///   - environment: the dashboard's, beside what the tests themselves have.
+  ///   - disk: the dashboard's data lie on a disk of their own, of so many MiB.
+  static func start(
+    redis: String = "embedded", redisSettings: [String: Any]? = nil, environment: [String: String] = [:], disk: Int? = nil
+  ) async throws -> Stand {
     let number = started.next()
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("muster-e2e-\(getpid())-\(number)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     let port = try freePort()
-    let dashboard = try Stand.launch(folder, port, redis, redisSettings)
-    let stand = Stand(folder, redis, redisSettings, dashboard, port)
+    if let disk { try SmallDisk.mount(folder.appendingPathComponent("data"), megabytes: disk) }
+    let dashboard = try Stand.launch(folder, port, redis, redisSettings, environment)
+    let stand = Stand(folder, redis, redisSettings, dashboard, port, environment)
     do { try await stand.ready() } catch {
       try await stand.stop()
       throw error
@@ -30,7 +37,11 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
     return stand
   }
 
-  private init(_ folder: URL, _ redis: String, _ redisSettings: [String: Any]?, _ dashboard: Running, _ port: Int) {
+  private init(
+    _ folder: URL, _ redis: String, _ redisSettings: [String: Any]?, _ dashboard: Running, _ port: Int,
+    _ environment: [String: String]
+  ) {
+    self.environment = environment
     self.folder = folder
     self.redis = redis
     self.redisSettings = redisSettings
@@ -38,7 +49,9 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
     self.port = port
   }
 
-  private static func launch(_ folder: URL, _ port: Int, _ redis: String, _ redisSettings: [String: Any]?) throws -> Running {
+  private static func launch(
+    _ folder: URL, _ port: Int, _ redis: String, _ redisSettings: [String: Any]?, _ environment: [String: String]
+  ) throws -> Running {
     var place = ["--redis", redis]
     if let redisSettings {
       let file = folder.appendingPathComponent("dashboard.json")
@@ -52,7 +65,7 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
   }
 
   private func ready() async throws {
-    _ = try await eventually("the dashboard answers") {
+    _ = try await eventually("the dashboard answers", within: 60) {
       guard self.dashboard.isRunning else { throw StandFault("the dashboard ended: \(self.dashboard.text)") }
       return try await self.get("/v1/health").status == 200 ? true : nil
     }
@@ -62,11 +75,12 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
 
   func killDashboard(_ signal: Int32 = SIGKILL) async throws { try await dashboard.end(signal) }
 
-  func restartDashboard(environment: [String: String] = [:]) async throws {
-    dashboard = try Stand.$environment.withValue(Stand.environment.merging(environment) { $1 }) {
-      try Stand.launch(folder, port, redis, redisSettings)
+  /// - Parameter wait: until it is healthy.
+  func restartDashboard(environment more: [String: String] = [:], wait: Bool = true) async throws {
+    dashboard = try Stand.$environment.withValue(Stand.environment.merging(more) { $1 }) {
+      try Stand.launch(folder, port, redis, redisSettings, environment)
     }
-    try await ready()
+    if wait { try await ready() }
   }
 
   func redisPort() throws -> Int {
@@ -182,6 +196,7 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
     if redis == "embedded", redisSettings == nil, let port = try? redisPort() {
       _ = try await output(of: "redis-cli", ["-p", "\(port)", "shutdown", "nosave"], allowFailure: true)
     }
+    SmallDisk.unmount(folder.appendingPathComponent("data"))
     try FileManager.default.removeItem(at: folder)
   }
 }
@@ -213,19 +228,23 @@ private actor Places {
 }
 
 /// Runs a test on a stand and cleans up whatever happens; on failure the programs' logs are part of the message.
-func withStand(redis: String = "embedded", redisSettings: [String: Any]? = nil, _ body: (Stand) async throws -> Void) async throws
-{
+func withStand(
+  redis: String = "embedded", redisSettings: [String: Any]? = nil, environment: [String: String] = [:], disk: Int? = nil,
+  _ body: (Stand) async throws -> Void
+) async throws {
   await Places.all.take()
   let outcome: Result<Void, any Error>
-  do { outcome = .success(try await runStand(redis: redis, redisSettings: redisSettings, body)) } catch {
+  do {
+    let stand = try await Stand.start(redis: redis, redisSettings: redisSettings, environment: environment, disk: disk)
+    outcome = .success(try await runStand(stand, body))
+  } catch {
     outcome = .failure(error)
   }
   await Places.all.giveBack()
   try outcome.get()
 }
 
-private func runStand(redis: String, redisSettings: [String: Any]?, _ body: (Stand) async throws -> Void) async throws {
-  let stand = try await Stand.start(redis: redis, redisSettings: redisSettings)
+private func runStand(_ stand: Stand, _ body: (Stand) async throws -> Void) async throws {
   do {
     try await body(stand)
     try await stand.stop()

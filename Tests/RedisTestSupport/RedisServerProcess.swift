@@ -20,6 +20,7 @@ public final class RedisServerProcess: Sendable {
   private let arguments: [String]
   /// Lines of a Sentinel's configuration; nil for a server that holds data.
   private let sentinel: [String]?
+  private let environment: [String]
   private let process = Mutex<pid_t?>(nil)
 
   /// The running server's process id; nil while stopped.
@@ -29,10 +30,10 @@ public final class RedisServerProcess: Sendable {
   public var configuration: RedisConfiguration { RedisConfiguration(address: .tcp(host: "127.0.0.1", port: port)) }
 
   /// Starts a server and waits until it answers. `arguments` follow redis-server's command line (`["--maxmemory", "2mb"]`);
-  /// persistence is off unless they turn it on.
-  public static func start(_ arguments: [String] = []) async throws -> RedisServerProcess {
+  /// persistence is off unless they turn it on. `environment` stands beside what the tests themselves have.
+  public static func start(_ arguments: [String] = [], environment: [String: String] = [:]) async throws -> RedisServerProcess {
     for _ in 0..<5 {
-      let server = try RedisServerProcess(arguments)
+      let server = try RedisServerProcess(arguments, environment)
       // Somebody else may take the port between choosing and binding: then the server exits, and another port is tried.
       if (try? await server.launch()) != nil { return server }
     }
@@ -48,13 +49,14 @@ public final class RedisServerProcess: Sendable {
     throw TestFailure("no Sentinel started")
   }
 
-  private init(_ arguments: [String], sentinel: [String]? = nil) throws {
+  private init(_ arguments: [String], _ environment: [String: String] = [:], sentinel: [String]? = nil) throws {
     var template = Array("/tmp/muster-redis-XXXXXX".utf8CString)
     guard let path = mkdtemp(&template) else { throw TestFailure("mkdtemp: errno \(errno)") }
     folder = String(cString: path)
     port = try freePort()
     self.arguments = arguments
     self.sentinel = sentinel
+    self.environment = environment.map { "\($0.key)=\($0.value)" }
   }
 
   deinit {
@@ -70,6 +72,13 @@ public final class RedisServerProcess: Sendable {
 
   /// Ends the server as a crash would (SIGKILL) and waits until it is gone.
   public func kill() async throws { try await end(with: SIGKILL) }
+
+  /// Whether its process was ended by somebody else.
+  public var hasEnded: Bool {
+    guard let pid else { return true }
+    var information = siginfo_t()
+    return waitid(P_PID, id_t(pid), &information, WEXITED | WNOHANG | WNOWAIT) == 0 && information.si_signo == SIGCHLD
+  }
 
   /// Sends the server's process a signal, such as SIGSTOP and SIGCONT for a server that hangs.
   public func signal(_ number: Int32) {
@@ -109,7 +118,14 @@ public final class RedisServerProcess: Sendable {
     var pid: pid_t = 0
     var cWords: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
     cWords.append(nil)
-    defer { for word in cWords { free(word) } }
+    var variables: [UnsafeMutablePointer<CChar>?] = environment.map { strdup($0) }
+    defer { for word in cWords + variables { free(word) } }
+    var inherited = environ
+    while let variable = inherited.pointee {
+      variables.append(strdup(variable))
+      inherited += 1
+    }
+    variables.append(nil)
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
@@ -124,7 +140,7 @@ public final class RedisServerProcess: Sendable {
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
     for descriptor in 3..<Int32(1024) { posix_spawn_file_actions_addclose(&actions, descriptor) }
-    let code = posix_spawnp(&pid, "redis-server", &actions, &attributes, cWords, environ)
+    let code = posix_spawnp(&pid, "redis-server", &actions, &attributes, cWords, variables)
     guard code == 0 else { throw TestFailure("redis-server cannot be started: errno \(code)") }
     process.withLock { $0 = pid }
     try await eventually("redis-server answers on port \(port)") {

@@ -30,6 +30,17 @@ import Testing
     #expect(Set(delays.map(\.wholeNanoseconds)).count > 100)
   }
 
+  @Test func waitsAreSpreadEvenlyOverTheWholeLimitSoThatNoTwoComeBackTogether() {
+    let backoff = ReconnectBackoff(base: .milliseconds(50), cap: .seconds(4))
+    var tenths = [Int](repeating: 0, count: 10)
+    // As many as a large fleet has agents; their server has been away for long.
+    for _ in 0..<10_000 {
+      tenths[min(9, Int(backoff.delay(afterFailures: 20).wholeNanoseconds / 400_000_000))] += 1
+    }
+    // Each tenth gets its tenth: 1000, give or take seven standard deviations.
+    #expect(tenths.allSatisfy { (790...1210).contains($0) }, "\(tenths)")
+  }
+
   @Test func timesSaturateInsteadOfWrapping() {
     let now = MonotonicTime(nanoseconds: 5)
     #expect(now + .seconds(Int64.max) == MonotonicTime(nanoseconds: .max))

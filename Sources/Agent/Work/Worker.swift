@@ -29,6 +29,13 @@ actor Worker {
   let journal: Journal
   let attempts: Attempts
   let ids: ULIDGenerator
+  /// Redis refuses what it is asked, or is away: each told once.
+  let refusing: Trouble
+  let away: Trouble
+  /// How long is waited while Redis refuses.
+  var refusal = Backoff(base: .milliseconds(250), cap: .seconds(4))
+  /// Risks of this Redis that were told.
+  var toldRisks: Set<String> = []
   var clock = FleetClock()
 
   // Redis. `control` is always there; `courier` only while there is something to tell. In a Cluster `control` is about the node that holds
@@ -170,6 +177,11 @@ actor Worker {
     settings = surroundings.settings
     uuid = surroundings.uuid
     logger = surroundings.logger
+    refusing = Trouble(
+      surroundings.logger, begins: "Redis refuses what it is asked: what is to be told waits",
+      ends: "Redis does what it is asked again")
+    away = Trouble(
+      surroundings.logger, begins: "Redis is away: commands go on, and what is to be told waits", ends: "Redis is back")
     board = surroundings.board
     shard = Keys.shard(surroundings.uuid)
     let opened = try Journal.open("\(surroundings.settings.state.path)/journal")
@@ -266,6 +278,7 @@ actor Worker {
     case .down(let why, _), .closed(let why): redisFault = "\(why)"
     }
     if let redisFault { fault = fault ?? "Redis is away: \(redisFault)" }
+    if let reason = refusing.reason { fault = fault ?? "Redis refuses what it is asked: \(reason)" }
     if !hasLease { fault = fault ?? leaseFault.map { "no lease: \($0)" } ?? "not registered yet" }
     if mode != nil { fault = fault ?? "stopping" }
     if drains { fault = fault ?? "draining" }

@@ -158,6 +158,7 @@ struct CollectorTools: Sendable {
       health.set(.collector, "\(what) cannot be stored: \(error)")
       waker.lookAgain()
     }
+    if case .reply(let refusal)? = error as? RedisError { sender.fenced(refusal) }
     logger.debug("collecting stopped", metadata: ["what": "\(what)", "why": "\(error)"])
   }
 }

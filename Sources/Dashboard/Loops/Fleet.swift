@@ -41,6 +41,8 @@ final class Fleet: Sendable {
   func onlineAgents() -> Set<AgentID> {
     guarded.withLock { Set($0.members.lazy.filter { $0.value.presence.online }.map(\.key)) }
   }
+  /// Every agent that was heard of.
+  var count: Int { guarded.withLock { $0.members.count } }
   func onlineCount() -> Int { guarded.withLock { $0.members.values.reduce(0) { $0 + ($1.presence.online ? 1 : 0) } } }
 
   /// Redis was away or came back empty: agents write their registrations again, each at its own time.

@@ -14,6 +14,7 @@ struct PresenceWatcher: Service {
   let standing: Standing
   let sender: Sender
   let clock: DeadlineClock
+  let mood: RedisMood
   let removed: RemovedAgents
   let logger: Logger
 
@@ -42,7 +43,7 @@ struct PresenceWatcher: Service {
     guard let words = replies[0].array else { return 0 }
     // A reading that took long says little.
     if asked.duration(to: .now) < .milliseconds(500) { try await tellClock(replies[1], replies[2]) }
-    fleet.contact(true)
+    fleet.contact(!mood.silencesAgents)
     var scores: [(AgentID, Double)] = []
     scores.reserveCapacity(words.count / 2)
     for index in stride(from: 0, to: words.count - 1, by: 2) {

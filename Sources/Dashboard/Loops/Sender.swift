@@ -27,13 +27,21 @@ final class Sender: Service {
     var recounts = false
   }
   private let rung = Mutex(Rung())
+  private let mood: RedisMood
+  /// While Redis refuses: nothing is sent before.
+  private struct Hold {
+    var until: SuspendingClock.Instant?
+    var backoff = Backoff(base: .milliseconds(500), cap: .seconds(3))
+  }
+  private let hold = Mutex(Hold())
   private let bell: AsyncStream<Void>
   private let bellCord: AsyncStream<Void>.Continuation
   /// Bytes of envelopes in one pipeline.
   private static let pipelineBytes = 1 << 20
 
   init(
-    store: Store, link: RedisLink, fleet: Fleet, desks: Desks, standing: Standing, damage: DamageBook, logger: Logger,
+    store: Store, link: RedisLink, fleet: Fleet, desks: Desks, standing: Standing, mood: RedisMood, damage: DamageBook,
+    logger: Logger,
     publish: @escaping @Sendable (AgentID, [(task: ULID, state: RunState)]) -> Void
   ) {
     self.store = store
@@ -41,6 +49,7 @@ final class Sender: Service {
     self.fleet = fleet
     self.desks = desks
     self.standing = standing
+    self.mood = mood
     self.damage = damage
     self.logger = logger
     self.publish = publish
@@ -92,9 +101,12 @@ final class Sender: Service {
             defer { rung = Rung() }
             return rung
           }
+          guard self.hold.withLock({ $0.until.map { $0 <= .now } ?? true }) else { continue }
           do {
             try await self.serve(due, fence)
+            self.hold.withLock { $0 = Hold() }
           } catch {
+            if error is RedisReplyError { self.hold.withLock { $0.until = .now + $0.backoff.next() } }
             // Whatever was not sent is still marked or queued; the next look takes it up.
             self.logger.debug("sending stopped", metadata: ["why": "\(error)"])
           }
@@ -293,8 +305,9 @@ final class Sender: Service {
       "found a tombstone instead of sending: cancelled before", metadata: ["agent": "\(agent)", "runs": "\(tasks.count)"])
   }
 
+  /// Whoever gets an error reply says so here: of a newer dashboard, or of a Redis that refuses.
   func fenced(_ error: RedisReplyError) {
-    guard DashboardBus.isFenced(error) else { return }
+    guard DashboardBus.isFenced(error) else { return mood.refused(error) }
     standing.move(to: .standby("a newer dashboard has written to this Redis (\(error.message))"))
   }
 }

@@ -16,12 +16,15 @@ struct StandingKeeper: Service {
   let desks: Desks
   let fleet: Fleet
   let health: HealthBoard
+  let mood: RedisMood
   let identity: StoreIdentity
   let process = Nonce.random()
   let logger: Logger
 
   /// How often the lease is renewed or looked at.
   private static let interval: Duration = .seconds(4)
+  /// While Redis or the store refuses.
+  private static let patience: Duration = .seconds(1)
 
   func run() async throws {
     await cancelWhenGracefulShutdown {
@@ -35,15 +38,15 @@ struct StandingKeeper: Service {
             try await take(atStart: mayTakeOver)
             mayTakeOver = false
           }
+          mood.obeyed()
         } catch {
-          if case .connected = link.commands.state {
-            logger.debug("the dashboard's lease was not renewed", metadata: ["why": "\(error)"])
-            health.set(.redis, "Redis does not do what it is asked (\(error)): tasks are accepted and wait in the store")
-          }
-          if !(await pause(.milliseconds(500))) { break }
+          if case .reply(let refusal)? = error as? RedisError { mood.refused(refusal) }
+          if let refusal = error as? RedisReplyError { mood.refused(refusal) }
+          logger.debug("the dashboard's lease was not renewed", metadata: ["why": "\(error)"])
+          if !(await pause(Self.patience)) { break }
           continue
         }
-        if !(await pause(Self.interval)) { break }
+        if !(await pause(mood.isRefusing ? Self.patience : Self.interval)) { break }
       }
     }
     if let fence = standing.fence {
@@ -83,7 +86,6 @@ struct StandingKeeper: Service {
       return standBy("another dashboard writes to this Redis: \(answer.array?.last?.string ?? "")")
     }
     desks.forget()
-    health.set(.redis, nil)
     health.set(.standby, nil)
     logger.info("this dashboard writes", metadata: ["fence": "\(taken)"])
     standing.move(to: .writing(taken))
@@ -107,7 +109,6 @@ struct StandingKeeper: Service {
     if let text = values[1].string, let known = Fence(text), known > fence {
       return standBy("another dashboard has a newer fence (\(known)) than this one (\(fence))")
     }
-    health.set(.redis, nil)
   }
 
   private func standBy(_ reason: String) {

@@ -23,6 +23,11 @@ struct Composition: Sendable {
     let lock = try self.lock(settings)
     let store = try Store.open(at: "\(settings.data.path)/muster.sqlite", migrations: try Embedded.migrations())
     let health = HealthBoard()
+    if let risk = DescriptorLimit.risk(connections: settings.http.limits.connections) {
+      logger.warning("\(risk)")
+      health.set(.descriptors, risk)
+    }
+    let mood = RedisMood(health: health, logger: logger)
     let identity = try await store.write { try StoreIdentity.load($0) }
     let (redis, embedded) = try await self.redis(settings, health: health, logger: logger)
 
@@ -37,8 +42,9 @@ struct Composition: Sendable {
     for (agent, desk) in known { desks.withDesk(agent) { $0 = desk } }
     fleet.expect(known.map(\.0))
 
-    let sender = Sender(store: store, link: link, fleet: fleet, desks: desks, standing: standing, damage: damage, logger: logger)
-    {
+    let sender = Sender(
+      store: store, link: link, fleet: fleet, desks: desks, standing: standing, mood: mood, damage: damage, logger: logger
+    ) {
       agent, changed in
       watch.publish(changed.map { RunNews(RunID(agent: agent, task: $0.task), .state($0.state)) })
     }
@@ -93,8 +99,8 @@ struct Composition: Sendable {
       },
       health: {
         HealthParts(
-          store: health.reason(.store) ?? "healthy", redis: health.reason(.redis) ?? "connected",
-          redisServer: link.commands.whereabouts, warnings: health.warnings, canAccept: health.canAccept,
+          store: store.fault?.description ?? "healthy", redis: health.reason(.redis) ?? "connected",
+          redisServer: link.commands.whereabouts, warnings: health.warnings, canAccept: store.fault == nil,
           reports: tally.counts)
       },
       failed: { error, target in logger.error("a request failed", metadata: ["target": "\(target)", "why": "\(error)"]) })
@@ -106,12 +112,14 @@ struct Composition: Sendable {
     if let embedded { services.append(embedded) }
     services += [
       StandingKeeper(
-        store: store, link: link, standing: standing, desks: desks, fleet: fleet, health: health, identity: identity,
+        store: store, link: link, standing: standing, desks: desks, fleet: fleet, health: health, mood: mood, identity: identity,
         logger: logger),
-      LinkWatcher(link: link, health: health, fleet: fleet, logger: logger),
-      RedisInspector(link: link, health: health, logger: logger),
+      StoreKeeper(store: store, logger: logger),
+      LinkWatcher(link: link, mood: mood, fleet: fleet),
+      RedisInspector(link: link, fleet: fleet, health: health, logger: logger),
       PresenceWatcher(
-        link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, clock: clock, removed: removed, logger: logger
+        link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, clock: clock, mood: mood, removed: removed,
+        logger: logger
       ),
       Janitor(store: store, days: settings.retention.days, bytes: Int64(settings.retention.bytes), clock: clock, logger: logger),
       sender, waker, Reconciler(flow: flow, clock: clock), stopper, LapseKeeper(flow: flow),

@@ -37,7 +37,7 @@ enum DashboardMain {
     LogOutput(file: nil, standardError: true).install(level: settings.log.level)
     let logger = Logger(label: "dashboard")
     for warning in settings.source.warnings { logger.warning("\(warning)") }
-    raiseDescriptorLimit()
+    DescriptorLimit.raise()
     do {
       let composition = try await Composition.build(settings, logger: logger)
       let address = HostPort(host: settings.http.listen.host, port: composition.server.port)
@@ -57,14 +57,6 @@ enum DashboardMain {
   private static func say(_ text: String, _ descriptor: Int32) {
     let bytes = Array((text + "\n").utf8)
     _ = write(descriptor, bytes, bytes.count)
-  }
-
-  /// Each connection and each file takes a descriptor; the soft limit is often 1,024.
-  private static func raiseDescriptorLimit() {
-    var limit = rlimit()
-    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
-    limit.rlim_cur = limit.rlim_max
-    setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
   }
 }
 

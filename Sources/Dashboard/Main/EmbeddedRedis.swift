@@ -52,8 +52,13 @@ final class EmbeddedRedis: Service {
     }
     port = chosen
     // Before the server: whoever finds it running finds its port as well.
-    try Files.writeAtomically(Array("\(chosen)\n".utf8), to: "\(folder)/port")
-    try await start()
+    if known != chosen { try Files.writeAtomically(Array("\(chosen)\n".utf8), to: "\(folder)/port") }
+    do { try await start() } catch {
+      // What there is can still be shown; `run` starts it as soon as there is room.
+      guard DiskSpace.isFull(at: folder) else { throw error }
+      logger.error("the embedded Redis does not start on a full disk", metadata: ["why": "\(error)"])
+      health.set(.embedded, "the embedded Redis does not start on a full disk: \(error)")
+    }
   }
 
   private static let patience: Duration = .seconds(30)

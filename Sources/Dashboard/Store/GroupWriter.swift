@@ -17,6 +17,7 @@ final class GroupWriter: Sendable {
     var stopped = false
   }
   private let pool: DatabasePool
+  private let trouble = Mutex<StoreError?>(nil)
   private let state = Mutex(State())
   private let wake = DispatchSemaphore(value: 0)
   private let ended = DispatchSemaphore(value: 0)
@@ -36,6 +37,9 @@ final class GroupWriter: Sendable {
       ended.signal()
     }
   }
+
+  /// Why nothing can be written; nil since something was.
+  var fault: StoreError? { trouble.withLock { $0 } }
 
   func write<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
     try await withCheckedThrowingContinuation { continuation in
@@ -98,8 +102,10 @@ final class GroupWriter: Sendable {
   private func runTogether(_ batch: ArraySlice<Write>, in db: Database) -> Bool {
     do {
       try db.beginTransaction(.immediate)
+      let before = db.totalChangesCount
       for write in batch { try write.run(in: db) }
       try db.commit()
+      passed(db, before)
       return true
     } catch {
       rollBack(db)
@@ -112,6 +118,7 @@ final class GroupWriter: Sendable {
     var good: [Write] = []
     do {
       try db.beginTransaction(.immediate)
+      let before = db.totalChangesCount
       for (index, write) in batch.enumerated() {
         do {
           try db.execute(sql: "SAVEPOINT one")
@@ -119,7 +126,7 @@ final class GroupWriter: Sendable {
           try db.execute(sql: "RELEASE one")
           good.append(write)
         } catch {
-          write.fail(StoreError.judge(error))
+          write.fail(judged(error))
           // A full disk may have made SQLite roll everything back by itself.
           guard db.isInsideTransaction else { return good + batch[(index + 1)...] }
           try db.execute(sql: "ROLLBACK TO one")
@@ -127,12 +134,29 @@ final class GroupWriter: Sendable {
         }
       }
       try db.commit()
+      passed(db, before)
       committed(good[...])
     } catch {
       rollBack(db)
-      for write in batch { write.fail(StoreError.judge(error)) }
+      let fault = judged(error)
+      for write in batch { write.fail(fault) }
     }
     return []
+  }
+
+  private func judged(_ error: any Error) -> any Error {
+    let judged = StoreError.judge(error)
+    switch judged as? StoreError {
+    case .full, .damaged: trouble.withLock { $0 = judged as? StoreError }
+    default: break
+    }
+    return judged
+  }
+
+  /// A transaction that changed nothing needs no room: it proves nothing.
+  private func passed(_ db: Database, _ before: Int) {
+    guard db.totalChangesCount > before else { return }
+    trouble.withLock { $0 = nil }
   }
 
   private func committed(_ writes: ArraySlice<Write>) {

@@ -17,11 +17,35 @@ final class Store: Sendable {
   /// - Throws: `StoreError`.
   static func open(at path: String, migrations: [Migration]) throws -> Store {
     do { return try Store(path: path, migrations: migrations) } catch let error as DatabaseError {
-      switch error.resultCode {
-      case .SQLITE_FULL, .SQLITE_IOERR: throw StoreError.judge(error)
-      default: throw StoreError.unusable(path: path, error.message ?? error.description)
-      }
+      guard isForWantOfRoom(error), StoreReserve.release(path) else { throw atStart(error, path) }
+      do { return try Store(path: path, migrations: migrations) } catch let error as DatabaseError { throw atStart(error, path) }
     }
+  }
+
+  private static func isForWantOfRoom(_ error: DatabaseError) -> Bool {
+    error.resultCode == .SQLITE_FULL || error.resultCode == .SQLITE_IOERR || error.resultCode == .SQLITE_CANTOPEN
+  }
+
+  private static func atStart(_ error: DatabaseError, _ path: String) -> StoreError {
+    let reason = error.message ?? error.description
+    switch error.resultCode {
+    case .SQLITE_FULL: return .full("\(reason) (\(path))")
+    case .SQLITE_IOERR:
+      return .unusable(path: path, "\(reason) (SQLite \(error.extendedResultCode.rawValue)); is its disk full, or broken?")
+    case .SQLITE_READONLY: return .unusable(path: path, "\(reason); may this user write it, and is its disk mounted for writing?")
+    case .SQLITE_CANTOPEN: return .unusable(path: path, "\(reason); may this user read and write its folder, and is there room?")
+    case .SQLITE_CORRUPT, .SQLITE_NOTADB: return .unusable(path: path, "\(reason); restore a copy of it")
+    default: return .unusable(path: path, reason)
+    }
+  }
+
+  /// Why nothing can be written now; nil while writes succeed.
+  var fault: StoreError? { writer.fault }
+
+  /// Writes something for no other reason than to learn whether it can be written; more than what is left of a block.
+  func probe() async throws {
+    let text = String(repeating: "\(UInt64.random(in: .min ... .max))", count: 512)
+    try await write { try StoreIdentity.probe($0, text) }
   }
 
   private static let readerCount = 4

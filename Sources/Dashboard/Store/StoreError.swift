@@ -5,6 +5,8 @@ import GRDB
 enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
   /// No room, or the disk does not take what is written: nothing of the write was kept. The same write may succeed later.
   case full(String)
+  /// What stands in the file is not what was written: a broken disk, or somebody else's hands.
+  case damaged(String)
   /// The database holds migrations that this program does not know.
   case newer(path: String, unknown: [String])
   /// A migration that was applied has another text now.
@@ -19,6 +21,7 @@ enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
   var description: String {
     switch self {
     case .full(let reason): "the store cannot take more: \(reason)"
+    case .damaged(let reason): "the store is damaged: \(reason); restore a copy of it"
     case .newer(let path, let unknown):
       "\(path) was written by a newer version of this program (it has \(unknown.joined(separator: ", "))); use that version, or another data folder"
     case .altered(let path, let migration):
@@ -35,6 +38,7 @@ enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
     switch error.resultCode {
     case .SQLITE_FULL, .SQLITE_IOERR, .SQLITE_READONLY, .SQLITE_CANTOPEN, .SQLITE_NOMEM:
       return StoreError.full(error.message ?? error.resultCode.description)
+    case .SQLITE_CORRUPT, .SQLITE_NOTADB: return StoreError.damaged(error.message ?? error.resultCode.description)
     default: return StoreError.failed(error.description)
     }
   }

@@ -20,6 +20,8 @@ struct StoreIdentity: Sendable {
   static func clock(_ db: Database) throws -> ClockAnchor? { try value(db, "clock").flatMap { ClockAnchor($0) } }
   static func saveClock(_ db: Database, _ anchor: ClockAnchor) throws { try set(db, "clock", anchor.description) }
 
+  static func probe(_ db: Database, _ text: String) throws { try set(db, "probe", text) }
+
   private static func value(_ db: Database, _ key: String) throws -> String? {
     try String.fetchOne(db, sql: "SELECT value FROM store WHERE key = ?", arguments: [key])
   }

@@ -51,7 +51,10 @@ public enum AgentBus {
     RedisCommand("SREM", Keys.project(project), agent.text)
   }
   /// Says that the agent is there. Answers Redis's clock, milliseconds since 1970.
-  public static func presence(_ agent: AgentID) -> RedisCommand { Scripts.presence.call(keys: [Keys.agents], [agent.text]) }
+  /// - Parameter whenFull: also where Redis has no room; the other form tells that by its error.
+  public static func presence(_ agent: AgentID, whenFull: Bool = false) -> RedisCommand {
+    (whenFull ? Scripts.presenceWhenFull : Scripts.presence).call(keys: [Keys.agents], [agent.text])
+  }
   /// How far Redis's clock is ahead of the clock for deadlines, milliseconds. Null while no dashboard has said it.
   public static let clock = RedisCommand("GET", Keys.clock)
   /// What kind of value an agent's plain key is: a set would be a project's.

@@ -1,8 +1,13 @@
 // Every Lua script, headed by its KEYS, ARGV and return. Keys of one script share a hash tag. Numbers compared here stay below 2^53.
 // An error reply's first word says what was wrong: FENCED, NOLEASE, REMOVED.
+// A full Redis (`maxmemory`) refuses every script that writes, but for those that begin with `whenFull`: they only replace small values, make
+// room, or end something, so that a full Redis costs no lease, no acknowledgement and no kill.
 import Redis
 
 public enum Scripts {
+  /// Redis 7.
+  private static let whenFull = "#!lua flags=allow-oom\n"
+
   /// Adds attempts to an agent's inbox and rings the bell.
   /// KEYS inbox, tombs, fence, sends, control · ARGV fence, send number, bell, then (id, envelope) pairs
   /// Returns for each pair 1 added, 0 was there, -1 tombstoned. Error FENCED: a newer dashboard was here.
@@ -27,7 +32,7 @@ public enum Scripts {
   /// Returns 1, or 0 when the list is full (the message is a hint and will be repeated). Error FENCED.
   public static let control = RedisScript(
     name: "control",
-    source: """
+    source: whenFull + """
       local fence = tonumber(redis.call('GET', KEYS[2]) or '0')
       if tonumber(ARGV[1]) < fence then return redis.error_reply('FENCED ' .. fence) end
       if tonumber(ARGV[1]) > fence then redis.call('SET', KEYS[2], ARGV[1]) end
@@ -42,7 +47,7 @@ public enum Scripts {
   /// Returns the number of ids. Error FENCED.
   public static let tombstone = RedisScript(
     name: "tombstone",
-    source: """
+    source: whenFull + """
       local fence = tonumber(redis.call('GET', KEYS[2]) or '0')
       if tonumber(ARGV[1]) < fence then return redis.error_reply('FENCED ' .. fence) end
       if tonumber(ARGV[1]) > fence then redis.call('SET', KEYS[2], ARGV[1]) end
@@ -70,7 +75,7 @@ public enum Scripts {
   /// Returns 1. Error FENCED.
   public static let acknowledge = RedisScript(
     name: "acknowledge",
-    source: """
+    source: whenFull + """
       local fence = tonumber(redis.call('GET', KEYS[2]) or '0')
       if tonumber(ARGV[1]) < fence then return redis.error_reply('FENCED ' .. fence) end
       local reports, output = ARGV[3], ARGV[4]
@@ -88,7 +93,7 @@ public enum Scripts {
   /// Returns {'ok', previous lease}, {'held', lease} or {'position', position to check first}. Error REMOVED: the journal is fenced.
   public static let takeLease = RedisScript(
     name: "takeLease",
-    source: """
+    source: whenFull + """
       if redis.call('SISMEMBER', KEYS[3], ARGV[1]) == 1 then return redis.error_reply('REMOVED this journal was removed') end
       local held = redis.call('GET', KEYS[1]) or ''
       if held ~= '' and string.sub(held, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then return {'held', held} end
@@ -103,7 +108,7 @@ public enum Scripts {
   /// Returns 1, or 0 when it ran out or another holds it: take it again or stop starting.
   public static let renewLease = RedisScript(
     name: "renewLease",
-    source: """
+    source: whenFull + """
       local held = redis.call('GET', KEYS[1]) or ''
       if string.sub(held, 1, #ARGV[1] + 1) ~= ARGV[1] .. ' ' then return 0 end
       redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
@@ -126,7 +131,7 @@ public enum Scripts {
   /// Returns 1. Error NOLEASE: the lease is not this incarnation's. Error REMOVED.
   public static let confirm = RedisScript(
     name: "confirm",
-    source: """
+    source: whenFull + """
       local held = redis.call('GET', KEYS[1]) or ''
       if string.sub(held, 1, #ARGV[1] + 1) ~= ARGV[1] .. ' ' then return redis.error_reply('NOLEASE ' .. held) end
       if redis.call('SISMEMBER', KEYS[2], ARGV[2]) == 1 then return redis.error_reply('REMOVED this journal was removed') end
@@ -177,6 +182,9 @@ public enum Scripts {
       redis.call('ZADD', KEYS[1], milliseconds, ARGV[1])
       return string.format('%.0f', milliseconds)
       """)
+
+  /// `presence` for a Redis that is full.
+  public static let presenceWhenFull = RedisScript(name: "presenceWhenFull", source: whenFull + presence.source)
 
   /// Writes a result hash unless the key is somebody else's, or an alias of a newer run.
   /// KEYS result · ARGV seconds kept, task id, then field, value pairs
@@ -282,14 +290,14 @@ public enum Scripts {
       return 0
       """)
 
-  /// Raises the fence of all to a number.
+  /// Raises the fence of all to a number. Writes in any case: the dashboard learns by it whether Redis takes writes.
   /// KEYS fence · ARGV number
   /// Returns the fence before it as text; the call took effect only where that is smaller.
   public static let raiseFence = RedisScript(
     name: "raiseFence",
     source: """
       local held = redis.call('GET', KEYS[1]) or '0'
-      if tonumber(held) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end
+      redis.call('SET', KEYS[1], tonumber(held) < tonumber(ARGV[1]) and ARGV[1] or held)
       return held
       """)
 }

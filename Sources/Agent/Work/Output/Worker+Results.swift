@@ -67,7 +67,8 @@ extension Worker {
         }
         continue
       }
-      resultsHeldUntil = .now + .milliseconds(500)
+      if case .success(let value)? = outcome, let error = value.error { refused(by: error) }
+      resultsHeldUntil = .now + .milliseconds(300) + heldAfterFailure()
       attempt.resultDue = .distantPast
       results.insert(attempt.id)
       return

@@ -29,6 +29,7 @@ extension Worker {
       try await control.connected(within: .milliseconds(500))
       return true
     } catch {
+      if case .down(let fault, _) = control.state { away.met("\(fault)", kind: "away") }
       return false
     }
   }
@@ -158,12 +159,20 @@ extension Worker {
   }
 
   private func heard(renewal: RedisValue?, asked: MonotonicTime) {
+    // A refusal says nothing about who holds it.
+    if let error = renewal?.error { return refused(by: error) }
     if renewal?.integer == 1 { leaseRenewedAt = asked } else { leaseLost("it ran out, or another agent has it") }
   }
 
   /// Takes in what Redis's clock says, and what the dashboard says of it.
   func hear(_ presence: RedisValue?, _ ahead: RedisValue?, asked: MonotonicTime) {
+    if let error = presence?.error {
+      refused(by: error)
+      // It is said all the same that this agent is there.
+      if error.code == .oom { Task { _ = await control.outcomes(of: [AgentBus.presence(uuid, whenFull: true)]) } }
+    }
     guard let redis = presence?.integer else { return }
+    obeyed()
     if let step = clock.hear(redis: redis, ahead: ahead?.string.flatMap { Int64($0) }, asked: asked) {
       logger.warning("Redis's clock was set; deadlines stay what they were", metadata: ["milliseconds": "\(step)"])
     }
@@ -191,6 +200,19 @@ extension Worker {
       fatal = .removed(uuid: uuid, running: attempts.working, waiting: attempts.waiting)
       return
     }
-    logger.error("Redis refuses", metadata: ["why": "\(reply)"])
+    refused(by: reply)
+  }
+
+  /// It is about the server, not about what was asked: it is full, read-only, cannot save, …
+  func refused(by error: RedisReplyError) {
+    refusing.met(error.message, kind: "\(error.code)")
+    publish()
+  }
+
+  /// A write was done.
+  func obeyed() {
+    refusal.reset()
+    away.passed()
+    if refusing.reason != nil, refusing.passed() { publish() }
   }
 }

@@ -172,7 +172,7 @@ extension Worker {
           reports.sent(Int(clamping: batch.first + UInt64(batch.count)) - Int(clamping: reports.cursor))
         }
       case .full: reportsHeldUntil = .now + .milliseconds(100)
-      case .failed: reportsHeldUntil = .now + .milliseconds(200)
+      case .failed: reportsHeldUntil = .now + heldAfterFailure()
       }
     }
     for result in writing { written(result, result.commands.map { _ in next.next() }) }
@@ -180,7 +180,7 @@ extension Worker {
       switch accepted(next.next()) {
       case .yes: if generation == self.generation { sent(frame) }
       case .full: framesHeldUntil = .now + .milliseconds(100)
-      case .failed: framesHeldUntil = .now + .milliseconds(200)
+      case .failed: framesHeldUntil = .now + heldAfterFailure()
       }
     }
     if case .success(let value)? = next.next(), let text = value.string { acknowledged(text) }
@@ -192,12 +192,17 @@ extension Worker {
     switch outcome {
     case .success(let value):
       if let error = value.error {
-        logger.error("Redis takes no report", metadata: ["why": "\(error)"])
+        refused(by: error)
         return .failed
       }
       return value.integer == -1 ? .full : .yes
     case .failure, nil: return .failed
     }
+  }
+
+  /// A refusing Redis is asked less and less often, each agent at its own time.
+  func heldAfterFailure() -> Duration {
+    refusing.reason == nil ? .milliseconds(200) : .milliseconds(200) + refusal.next()
   }
 
   private struct Batch {

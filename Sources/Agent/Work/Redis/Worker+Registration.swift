@@ -21,11 +21,13 @@ extension Worker {
       try await introduce()
     } catch {
       await refused(error)
+      if refusing.reason != nil { leaseRetryAt = .now + refusal.next() }
       return false
     }
     await leaveFormerMaster()
     registeredEpoch = epoch
     leaseRenewedAt = asked
+    away.passed()
     leaseFault = nil
     nextBeat = .now + BusLimits.heartbeat
     if !wasRegistered { logger.notice("registered", metadata: ["uuid": "\(uuid)", "journal": "\(journal.identity)"]) }
@@ -34,6 +36,7 @@ extension Worker {
     goBack()
     greet()
     publish()
+    Task { await tellRisks() }
     await confirm(always: true)
     startNext()
     return hasLease
@@ -150,6 +153,11 @@ extension Worker {
     for (index, outcome) in outcomes.enumerated() {
       switch outcome {
       case .success(.error(let error)):
+        if error.isPassing {
+          // It is asked again: what is missing would else be missing until the next connection.
+          guard control.isCluster, index > 0 else { throw .reply(error) }
+          isWhole = false
+        }
         logger.error("Redis refuses a part of the registration", metadata: ["why": "\(error)"])
       case .success: break
       case .failure(let error):
@@ -161,6 +169,20 @@ extension Worker {
       }
     }
     if isWhole { ProjectsFile.write(settings, Set(settings.tags), logger) }
+  }
+
+  /// Says what is risky about this Redis, each once.
+  private func tellRisks() async {
+    for server in control.servers() {
+      var answers: [RedisValue] = []
+      for outcome in await server.outcomes(of: RedisRisks.questions) {
+        if case .success(let value) = outcome { answers.append(value) }
+      }
+      let risks = RedisRisks(answers)
+      for risk in [risks.eviction, risks.persistence, risks.memory].compactMap({ $0 }) where toldRisks.insert(risk).inserted {
+        logger.warning("\(risk)")
+      }
+    }
   }
 
   var hello: Hello {

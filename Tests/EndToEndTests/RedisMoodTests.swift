@@ -1,0 +1,220 @@
+// One Redis in every mood, with the real programs: everything is taken up again by itself, tasks are accepted and history is read throughout,
+// nothing is lost and nothing is started twice, and the logs say each mood once (docs/operations.md, "Moods").
+import Foundation
+import Glibc
+import Redis
+import RedisTestSupport
+import Testing
+
+@Suite struct RedisMoodTests {
+  /// Commands that write their run's id into `starts` on the host.
+  private func post(_ stand: Stand, _ uuid: String, _ count: Int) async throws -> [String] {
+    var auuids: [String] = []
+    for _ in 0..<count {
+      auuids.append(try await stand.task(uuid, "echo $MUSTER_RUN >> \(stand.starts.path); sleep 0.1; echo done"))
+    }
+    return auuids
+  }
+
+  private func expectEachOnce(_ stand: Stand, _ auuids: [String], within seconds: Double = 40) async throws {
+    for auuid in auuids { try await stand.expectEnded(auuid, "succeeded", within: seconds) }
+    let started = try String(contentsOf: stand.starts, encoding: .utf8).split(separator: "\n").map(String.init)
+    #expect(started.count == Set(started).count && Set(started).isSuperset(of: auuids), "\(started.count) starts")
+  }
+
+  private func readsGoOn(_ stand: Stand) async throws {
+    for path in ["/v1/health", "/v1/runs", "/v1/agents", "/v1/overview"] {
+      #expect(try await stand.get(path).status == 200, "\(path)")
+    }
+  }
+
+  /// A mood is in the logs when it begins and when it is over.
+  private func expectQuietLogs(_ stand: Stand, _ uuid: String, atMost limit: Int, _ place: SourceLocation = #_sourceLocation)
+    throws
+  {
+    for text in [stand.dashboard.text, try stand.agent(uuid).text] {
+      let loud = text.split(separator: "\n").filter { $0.contains(" warning ") || $0.contains(" error ") }
+      #expect(loud.count <= limit, "\(loud.joined(separator: "\n"))", sourceLocation: place)
+    }
+  }
+
+  private func agentHealth(_ stand: Stand, _ uuid: String) async throws -> String {
+    try await stand.get("/v1/agents/\(uuid)")["health"] as? String ?? ""
+  }
+
+  @Test func awayAtStartAndForLong() async throws {
+    let server = try await RedisServerProcess.start()
+    try await withStand(redis: "127.0.0.1:\(server.port)") { (stand: Stand) async throws -> Void in
+      try await stand.startAgent("w1")
+      try await expectEachOnce(stand, try await post(stand, "w1", 1))
+      try await stand.agent("w1").end()
+      try await stand.killDashboard(SIGTERM)
+      try await server.kill()
+      // Both programs start without it.
+      try await stand.restartDashboard()
+      try await stand.startAgent("w1", wait: false)
+      let auuids = try await post(stand, "w1", 3)
+      try await readsGoOn(stand)
+      _ = try await eventually("health says it") {
+        (try await stand.get("/v1/health")["redis"] as? String ?? "").contains("away") ? true : nil
+      }
+      // Longer than the longest pause between two attempts.
+      try await Task.sleep(for: .seconds(8))
+      let more = try await post(stand, "w1", 1)
+      // It comes back empty.
+      try await server.restart()
+      let back = ContinuousClock.now
+      try await stand.expectEnded(auuids[0], "succeeded")
+      let took = back.duration(to: .now)
+      print("MEASURED away: first verdict \(took) after Redis was back")
+      // The longest pause (5 s), a look, and a slow machine.
+      #expect(took < .seconds(12))
+      try await expectEachOnce(stand, auuids + more)
+      try expectQuietLogs(stand, "w1", atMost: 6)
+    }
+    try await server.stop()
+  }
+
+  @Test func full() async throws {
+    let server = try await RedisServerProcess.start()
+    let redis = RedisConnection(server.configuration)
+    try await withStand(redis: "127.0.0.1:\(server.port)") { (stand: Stand) async throws -> Void in
+      try await stand.startAgent("f1", settings: ["task": ["concurrency": 2]])
+      let before = try await post(stand, "f1", 1)
+      let under = try await stand.task("f1", "echo $MUSTER_RUN >> \(stand.starts.path); sleep 3; echo done")
+      try await stand.expectEnded(before[0], "succeeded")
+      _ = try await redis.send(RedisCommand("CONFIG", "SET", "maxmemory", "1"))
+      let began = ContinuousClock.now
+      let auuids = try await post(stand, "f1", 3) + [under]
+      _ = try await eventually("both say it") {
+        let said = try await stand.get("/v1/health")["redis"] as? String ?? ""
+        let health = try await agentHealth(stand, "f1")
+        return said.contains("OOM") && health.contains("OOM") ? true : nil
+      }
+      try await readsGoOn(stand)
+      // Longer than a lease lasts: leases are renewed all the same, and nobody becomes unknown.
+      try await Task.sleep(for: .seconds(18) - began.duration(to: .now))
+      #expect(try await stand.get("/v1/agents/f1")["online"] as? Bool == true)
+      #expect(try await stand.get("/v1/runs/\(under)")["state"] as? String == "running")
+      try expectQuietLogs(stand, "f1", atMost: 4)
+      _ = try await redis.send(RedisCommand("CONFIG", "SET", "maxmemory", "0"))
+      let back = ContinuousClock.now
+      try await expectEachOnce(stand, auuids)
+      print("MEASURED full: all verdicts \(back.duration(to: .now)) after there was room")
+      _ = try await eventually("both say that it is over") {
+        let said = try await stand.get("/v1/health")["redis"] as? String
+        let health = try await agentHealth(stand, "f1")
+        return said == "connected" && health == "healthy" ? true : nil
+      }
+      try expectQuietLogs(stand, "f1", atMost: 4)
+      #expect(stand.dashboard.text.contains("Redis does what it is asked again"))
+    }
+    await redis.close()
+    try await server.stop()
+  }
+
+  @Test func readOnlyAfterAFailover() async throws {
+    let server = try await RedisServerProcess.start()
+    let redis = RedisConnection(server.configuration)
+    try await withStand(redis: "127.0.0.1:\(server.port)") { (stand: Stand) async throws -> Void in
+      try await stand.startAgent("o1")
+      let under = try await stand.task("o1", "echo $MUSTER_RUN >> \(stand.starts.path); sleep 3; echo done")
+      _ = try await eventually("it runs") {
+        try await stand.get("/v1/runs/\(under)")["state"] as? String == "running" ? true : nil
+      }
+      // A replica of a master that nobody can reach: it keeps its data and takes no write.
+      _ = try await redis.send(RedisCommand("REPLICAOF", "127.0.0.1", "1"))
+      let began = ContinuousClock.now
+      let auuids = try await post(stand, "o1", 3) + [under]
+      _ = try await eventually("health says it") {
+        try await stand.get("/v1/health")["redis"] as? String != "connected" ? true : nil
+      }
+      try await readsGoOn(stand)
+      // No lease can be renewed, and silence says nothing.
+      try await Task.sleep(for: .seconds(18) - began.duration(to: .now))
+      #expect(try await stand.get("/v1/runs/\(under)")["state"] as? String == "running")
+      try expectQuietLogs(stand, "o1", atMost: 8)
+      _ = try await redis.send(RedisCommand("REPLICAOF", "NO", "ONE"))
+      let back = ContinuousClock.now
+      try await expectEachOnce(stand, auuids)
+      print("MEASURED read-only: all verdicts \(back.duration(to: .now)) after it was a master again")
+    }
+    await redis.close()
+    try await server.stop()
+  }
+
+  @Test func slowBy200Milliseconds() async throws {
+    let server = try await RedisServerProcess.start()
+    let proxy = try RedisProxy(to: server.port)
+    proxy.slow(.milliseconds(100))
+    try await withStand(redis: "127.0.0.1:\(proxy.port)") { (stand: Stand) async throws -> Void in
+      try await stand.startAgent("s1")
+      let began = ContinuousClock.now
+      try await expectEachOnce(stand, try await post(stand, "s1", 1))
+      print("MEASURED slow: one run in \(began.duration(to: .now))")
+      try await expectEachOnce(stand, try await post(stand, "s1", 20))
+      #expect(try await stand.get("/v1/agents/s1")["online"] as? Bool == true)
+      try expectQuietLogs(stand, "s1", atMost: 1)
+    }
+    try await server.stop()
+  }
+
+  @Test(arguments: [true, false]) func acceptedAndThenSilent(stopped: Bool) async throws {
+    let server = try await RedisServerProcess.start()
+    let proxy = try RedisProxy(to: server.port)
+    try await withStand(redis: "127.0.0.1:\(proxy.port)") { (stand: Stand) async throws -> Void in
+      try await stand.startAgent("q1")
+      try await expectEachOnce(stand, try await post(stand, "q1", 1))
+      if stopped { server.signal(SIGSTOP) } else { proxy.fallSilent(true) }
+      let began = ContinuousClock.now
+      let auuids = try await post(stand, "q1", 3)
+      _ = try await eventually("health says it") {
+        try await stand.get("/v1/health")["redis"] as? String != "connected" ? true : nil
+      }
+      print("MEASURED silent: noticed after \(began.duration(to: .now))")
+      try await readsGoOn(stand)
+      let more = try await post(stand, "q1", 1)
+      if stopped { server.signal(SIGCONT) } else { proxy.fallSilent(false) }
+      let back = ContinuousClock.now
+      try await expectEachOnce(stand, auuids + more)
+      print("MEASURED silent: all verdicts \(back.duration(to: .now)) after it spoke again")
+      try expectQuietLogs(stand, "q1", atMost: 6)
+    }
+    try await server.stop()
+  }
+
+  @Test func moreClientsThanItTakes() async throws {
+    let server = try await RedisServerProcess.start()
+    let redis = RedisConnection(server.configuration)
+    try await redis.connected(within: .seconds(10))
+    try await withStand(redis: "127.0.0.1:\(server.port)") { (stand: Stand) async throws -> Void in
+      try await stand.startAgent("m1")
+      try await expectEachOnce(stand, try await post(stand, "m1", 1))
+      // Ours is the one that it has; everybody else is sent away at once.
+      _ = try await redis.send(RedisCommand("CONFIG", "SET", "maxclients", 1))
+      _ = try await redis.send(RedisCommand("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))
+      let auuids = try await post(stand, "m1", 3)
+      _ = try await eventually("health says it") {
+        (try await stand.get("/v1/health")["redis"] as? String ?? "").contains("max number of clients") ? true : nil
+      }
+      try await readsGoOn(stand)
+      try await Task.sleep(for: .seconds(5))
+      _ = try await redis.send(RedisCommand("CONFIG", "SET", "maxclients", 12))
+      let back = ContinuousClock.now
+      try await expectEachOnce(stand, auuids)
+      print("MEASURED maxclients: all verdicts \(back.duration(to: .now)) after there was room")
+      _ = try await eventually("too few for the fleet is a warning") {
+        let warnings = try await stand.get("/v1/health")["warnings"] as? [String] ?? []
+        return warnings.contains { $0.contains("raise maxclients") } ? true : nil
+      }
+      try expectQuietLogs(stand, "m1", atMost: 6)
+    }
+    await redis.close()
+    try await server.stop()
+  }
+}
+
+extension Stand {
+  /// On the host: the run's id for each time that a command was started.
+  var starts: URL { folder.appendingPathComponent("starts") }
+}
