@@ -68,7 +68,7 @@ import Testing
       try SmallDisk.fill(data(stand))
       var accepted = try await postUntilFull(stand, "d1")
       try await saysThatItIsFull(stand)
-      #expect(stand.dashboard.text.contains("the store takes nothing"))
+      _ = try await eventually("the log says it") { stand.dashboard.text.contains("the store takes nothing") ? true : nil }
       // What its agent says meanwhile is neither lost nor acknowledged.
       _ = try await eventually("reports wait in Redis") {
         var waiting = 0

@@ -42,7 +42,7 @@ struct PresenceWatcher: Service {
     ])
     guard let words = replies[0].array else { return 0 }
     // A reading that took long says little.
-    if asked.duration(to: .now) < .milliseconds(500) { try await tellClock(replies[1], replies[2]) }
+    if asked.duration(to: .now) < .milliseconds(500) { await tellClock(replies[1], replies[2]) }
     fleet.contact(!mood.silencesAgents)
     var scores: [(AgentID, Double)] = []
     scores.reserveCapacity(words.count / 2)
@@ -79,14 +79,19 @@ struct PresenceWatcher: Service {
   /// Both clocks drift against each other; only a step is told.
   private static let clockTolerance: Int64 = 1000
 
-  private func tellClock(_ time: RedisValue, _ told: RedisValue) async throws {
+  private func tellClock(_ time: RedisValue, _ told: RedisValue) async {
     guard standing.fence != nil, let parts = time.array, parts.count == 2, let seconds = parts[0].integer,
       let micros = parts[1].integer
     else { return }
     let ahead = seconds * 1000 + micros / 1000 - clock.now
     let before = told.string.flatMap { Int64($0) }
     if let before, abs(ahead - before) <= Self.clockTolerance { return }
-    _ = try await link.commands.send(DashboardBus.clock(ahead: ahead))
+    // Whether it can be written must not keep anybody from being seen.
+    switch await link.commands.outcomes(of: [DashboardBus.clock(ahead: ahead)])[0] {
+    case .success(let value):
+      if let error = value.error { return sender.fenced(error) }
+    case .failure: return
+    }
     guard let before else { return }
     logger.warning("Redis's clock was set; deadlines stay what they were", metadata: ["milliseconds": "\(ahead - before)"])
   }

@@ -57,6 +57,13 @@ import Testing
     #expect(clock.milliseconds(at: start + .seconds(10)) == 1_009_700)
   }
 
+  @Test func twoReadingsAtOnceAreOneReading() {
+    var clock = settled()
+    // Right after a step, twice, with a difference that is as old as the step: an agent that registers again reads at once.
+    for _ in 0..<2 { #expect(hear(&clock, after: 5, step: Self.hours, ahead: 301) == nil) }
+    #expect(clock.milliseconds(at: start + .seconds(5)) == 1_004_700)
+  }
+
   @Test func slowAnswersAndDriftAreNoSteps() {
     var clock = settled()
     let now = start + .seconds(9)

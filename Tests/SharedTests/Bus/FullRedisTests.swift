@@ -58,7 +58,7 @@ import Testing
     #expect(risks.clients(agents: 60)?.contains("raise maxclients") ?? false)
     _ = try await redis.pipeline([
       RedisCommand("CONFIG", "SET", "maxmemory-policy", "noeviction"), RedisCommand("CONFIG", "SET", "appendonly", "yes"),
-      RedisCommand("CONFIG", "SET", "maxmemory", "900kb"),
+      RedisCommand("CONFIG", "SET", "maxmemory", "500kb"),
     ])
     let fine = RedisRisks(try await redis.pipeline(RedisRisks.questions))
     #expect(fine.eviction == nil && fine.persistence == nil && fine.memory?.contains("maxmemory") ?? false)
@@ -67,6 +67,6 @@ import Testing
     #expect(
       unasked.eviction == nil && unasked.persistence == nil && unasked.memory == nil && unasked.clients(agents: 10_000) == nil)
     await redis.close()
-    try await server.stop()
+    try await server.kill()
   }
 }

@@ -1,7 +1,8 @@
 // The clock for deadlines as the agent knows it: what Redis's clock said less what the dashboard says that it is ahead, carried on by the own
 // monotonic clock. Nobody's wall clock has a say, so whoever sets one, on this host or on Redis's, ends nothing too early and nothing too late.
 // A step of Redis's clock shows here before the dashboard has said the new difference: the own monotonic clock is believed until then. A new
-// difference is taken once two readings agree on it, for the two values may have been read at either side of the step.
+// difference is taken once two readings agree on it that are further apart than the dashboard's looks, for the two values may have been read
+// at either side of the step.
 import Shared
 
 struct FleetClock {
@@ -20,6 +21,8 @@ struct FleetClock {
   private var base: Base?
   /// Said once, to be said again.
   private var candidate: Base?
+  /// Longer than the dashboard takes to notice a step.
+  private static let confirmation = Duration.seconds(4)
   /// Beyond this it is a step and no drift.
   private static let tolerance: Int64 = 1000
 
@@ -48,6 +51,7 @@ struct FleetClock {
       return step
     }
     if let candidate, candidate.ahead == said.ahead, abs(said.milliseconds - candidate.milliseconds(at: now)) <= tolerance {
+      guard now - candidate.at >= Self.confirmation else { return nil }
       self.base = said
       self.candidate = nil
     } else {
