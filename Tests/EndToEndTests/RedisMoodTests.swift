@@ -95,7 +95,9 @@ import Testing
       // Longer than a lease lasts: leases are renewed all the same, and nobody becomes unknown.
       try await Task.sleep(for: .seconds(18) - began.duration(to: .now))
       #expect(try await stand.get("/v1/agents/f1")["online"] as? Bool == true)
-      #expect(try await stand.get("/v1/runs/\(under)")["state"] as? String == "running")
+      // Whether it could still be told that it runs or not: nobody takes it for unknown.
+      let state = try await stand.get("/v1/runs/\(under)")["state"] as? String ?? ""
+      #expect(["sent", "running"].contains(state), "\(state)")
       try expectQuietLogs(stand, "f1", atMost: 4)
       _ = try await redis.send(RedisCommand("CONFIG", "SET", "maxmemory", "0"))
       let back = ContinuousClock.now

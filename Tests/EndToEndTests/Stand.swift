@@ -61,7 +61,7 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
     return try Running(
       try Binaries.url("dashboard"),
       ["--listen", "127.0.0.1:\(port)", "--data", folder.appendingPathComponent("data").path] + place, in: folder,
-      log: "dashboard", environment: environment)
+      log: "dashboard", environment: Stand.environment.merging(environment) { $1 })
   }
 
   private func ready() async throws {
