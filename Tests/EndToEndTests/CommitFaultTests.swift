@@ -28,8 +28,9 @@ import Testing
       }
       // Also of those whose acceptance was told as failed: two starts each, and an end.
       _ = try await eventually("nothing is open", within: 60) {
-        let open = try await stand.get("/v1/runs?state=queued&state=sent&state=running&state=unknown")["items"] as? [Any]
-        return open?.isEmpty == true ? true : nil
+        let open = try await stand.get("/v1/runs?state=queued&state=sent&state=running&state=unknown")
+        guard (open["items"] as? [Any])?.isEmpty == true else { throw StandFault("open: \(open.text.prefix(2000))") }
+        return true
       }
       let starts = try String(contentsOf: file, encoding: .utf8).split(separator: "\n")
       #expect(Set(Dictionary(grouping: starts) { $0 }.values.map(\.count)) == [2])

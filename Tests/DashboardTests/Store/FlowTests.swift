@@ -168,7 +168,8 @@ import Testing
       _ = try await apply(store, batch([ReportEvent(.unknown, attempt: AttemptID(task: ids.next()))], from: other))
       let envelope = try #require(marked.first).envelope(for: agent, at: other, number: .zero)
       #expect(envelope.task == task && envelope.journal == address.journal)
-      #expect(try await store.read { try FlowMarks.load($0, agent, tasks: [task]) }.marked.isEmpty, "it is the new journal's matter")
+      #expect(
+        try await store.read { try FlowMarks.load($0, agent, tasks: [task]) }.marked.isEmpty, "it is the new journal's matter")
       let fresh = try await accept(store, sent: false)
       let next = try await store.write { try FlowMarks.mark($0, agent, limit: 1, now: 0) }.marked
       #expect(next.first?.task == fresh && next.first?.envelope(for: agent, at: other, number: .zero).journal == other.journal)

@@ -8,8 +8,10 @@ import Shared
 
 extension Worker {
   private static let batch = 512
-  /// Where the quota cannot be met, the folder is not read more often.
-  private static let pause = Duration.seconds(30)
+  /// Where the quota cannot be met yet, the folder is read again: a hundred times later than a look takes, so that looking costs a hundredth of
+  /// one core's time, and within these bounds.
+  private static let shortestPause = Duration.seconds(1)
+  private static let longestPause = Duration.seconds(30)
 
   /// A run has ended, with so much on the disk.
   func weigh(_ verdict: Verdict) {
@@ -29,10 +31,11 @@ extension Worker {
 
   private func beginSweep() {
     Task {
+      let began = MonotonicTime.now
       await sweep()
       isSweeping = false
       guard spoolBytes > quota else { return }
-      nextSweep = .now + Worker.pause
+      nextSweep = .now + min(Worker.longestPause, max(Worker.shortestPause, (.now - began) * 100))
       sweepSoon()
     }
   }
