@@ -70,6 +70,8 @@ struct APIServices: Sendable {
   var admit: @Sendable (inout FreshTask, Database) throws -> Void
   /// Called after the commit, before the answer; must not block.
   var accepted: @Sendable (FreshTask) -> Void
+  /// Called where that commit was told as failed: it may be done all the same. Must not block.
+  var doubted: @Sendable ([AgentID], any Error) -> Void = { _, _ in }
   /// Called after the commit that asks for the end of these runs; must not block.
   var stopped: @Sendable ([RunID]) -> Void = { _ in }
   /// Removes an agent for the operator at an address; nil where there is none; throws `RedisError`.

@@ -119,19 +119,26 @@ struct Acceptance: Sendable {
 
   private func store(_ body: TaskBody, for addressee: Addressee) async throws -> FreshTask {
     let (ids, admit, clock) = (services.ids, services.admit, services.clock)
-    let task = try await services.store.write { db in
-      // Made on the writer's thread: ids are in the order of the commits, so that a list never gains a task behind its first page.
-      let id = ids.next()
-      let now = WallTime.now()
-      let project = try addressee.project ?? AgentQueries.firstProject(db, addressee.agents[0])
-      let runs = addressee.agents.map { FreshRun(id: RunID(agent: $0, task: id), project: project) }
-      var task = FreshTask(
-        id: id, auuid: addressee.isOneRun ? runs[0].id.description : "\(addressee.target)-\(id)", target: addressee.target,
-        kind: addressee.kind, spec: body.spec, origin: .http, createdAt: now.milliseconds,
-        startBefore: (WallTime(milliseconds: clock.now) + .seconds(body.expires)).milliseconds, retries: body.retries, runs: runs)
-      try admit(&task, db)
-      try task.insert(into: db)
-      return task
+    let task: FreshTask
+    do {
+      task = try await services.store.write { db in
+        // Made on the writer's thread: ids are in the order of the commits, so that a list never gains a task behind its first page.
+        let id = ids.next()
+        let now = WallTime.now()
+        let project = try addressee.project ?? AgentQueries.firstProject(db, addressee.agents[0])
+        let runs = addressee.agents.map { FreshRun(id: RunID(agent: $0, task: id), project: project) }
+        var task = FreshTask(
+          id: id, auuid: addressee.isOneRun ? runs[0].id.description : "\(addressee.target)-\(id)", target: addressee.target,
+          kind: addressee.kind, spec: body.spec, origin: .http, createdAt: now.milliseconds,
+          startBefore: (WallTime(milliseconds: clock.now) + .seconds(body.expires)).milliseconds, retries: body.retries,
+          runs: runs)
+        try admit(&task, db)
+        try task.insert(into: db)
+        return task
+      }
+    } catch {
+      services.doubted(addressee.agents, error)
+      throw error
     }
     services.accepted(task)
     services.watch.publish(task.runs.map { RunNews($0.id, .state($0.state)) })

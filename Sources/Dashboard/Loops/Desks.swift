@@ -67,6 +67,18 @@ final class Desks: Sendable {
     guarded.withLock { $0.filter { predicate($0.value) }.map(\.key) }
   }
 
+  /// A commit about their runs failed, or was done and told as failed: what waits and what is out is looked for in the store, and asked about at
+  /// once instead of after the silence that `reconcile` allows. A write that the disk had no room for is known to have left nothing.
+  func doubt(_ agents: some Collection<AgentID>, after error: any Error) {
+    if case .full? = error as? StoreError { return }
+    for agent in agents {
+      withDesk(agent) { desk in
+        desk.backlog = true
+        desk.toAsk = nil
+      }
+    }
+  }
+
   /// It was removed: another that comes under its name begins anew.
   func forget(_ agent: AgentID) { guarded.withLock { $0[agent] = nil } }
 

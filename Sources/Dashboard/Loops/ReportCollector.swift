@@ -24,15 +24,21 @@ struct ReportCollector: Sendable {
     try await entomb(batches, fence)
     let flags = flow.flags(Set(batches.map(\.agent)))
     let (now, deadline) = (WallTime.now().milliseconds, flow.clock.now)
-    let outcomes = try await flow.store.write { db in
-      try batches.map { batch in
-        try FlowReports.apply(db, batch, now: now, deadline: deadline) { task in
-          let flag = flags[batch.agent]
-          return (flag?.tombstoned.contains(task) ?? false, flag?.denied.contains(task) ?? false)
+    do {
+      let outcomes = try await flow.store.write { db in
+        try batches.map { batch in
+          try FlowReports.apply(db, batch, now: now, deadline: deadline) { task in
+            let flag = flags[batch.agent]
+            return (flag?.tombstoned.contains(task) ?? false, flag?.denied.contains(task) ?? false)
+          }
         }
       }
+      flow.committed(outcomes, fence)
+    } catch {
+      // Done all the same, perhaps: read again it is stale, and then nobody is told what it said.
+      flow.desks.doubt(Set(batches.map(\.agent)), after: error)
+      throw error
     }
-    flow.committed(outcomes, fence)
   }
 
   private func entomb(_ batches: [ReportBatch], _ fence: Fence) async throws {

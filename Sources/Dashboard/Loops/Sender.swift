@@ -205,6 +205,7 @@ final class Sender: Service {
         }
       } catch {
         for agent in part { desks.withDesk(agent) { $0.backlog = true } }
+        desks.doubt(part, after: error)
         throw error
       }
     }

@@ -91,6 +91,10 @@ struct Composition: Sendable {
         }
         sender.ring(task.runs.map(\.id.agent))
       },
+      doubted: { agents, error in
+        desks.doubt(agents, after: error)
+        sender.ring(agents)
+      },
       stopped: { stopper.ring($0) }, remove: { try await removed.remove($0, by: $1) },
       standing: {
         if drain.isDraining { return .draining }
