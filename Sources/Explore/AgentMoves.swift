@@ -106,6 +106,11 @@ extension Setting {
       w.agent.up = 1
       w.agent.incarnation += 1
       guard w.disk.word != Word.none, w.disk.acknowledged == 0, w.disk.handed == 0 else { return }
+      // LostHandOffs: the runners' records are looked through, they name it from the runner's beginning on.
+      if has(.records), w.isTaken, w.disk.exit != 0 || w.runner == 2 {
+        w.disk.handed = 1
+        return
+      }
       w.agent.unconfirmed = 1
       guard w.isTaken, has(.taking) else { return }
       if judge(w, exit: false) == .lost { w.lose() }

@@ -4,7 +4,8 @@ enum Budgets {
   static let standard = [
     "", "away=1 restore=1", "restore=1 month=1", "restore=1 net=1", "restore=1 more=1", "restore=1 agent=1", "dashboard=2 net=1",
     "twin=1 agent=1", "remove=1 agent=1", "agent=2 runner=1", "net=1 agent=1", "net=1 remove=1 agent=1", "redis=1 remove=1",
-    "journal=1", "journal=1 other=1", "redis=1 dashboard=1", "redis=1 agent=1",
+    "journal=1", "journal=1 other=1", "redis=1 dashboard=1", "redis=1 agent=1", "reboot=2", "reboot=1 agent=1",
+    "reboot=1 runner=1", "reboot=1 net=1", "reboot=1 restore=1", "reboot=1 journal=1",
   ]
 
   /// Seconds in a debug build.
@@ -24,7 +25,7 @@ enum Budgets {
     .noDenial: Shown(budget: "", property: .p3, steps: 12),
     .gone: Shown(budget: "", property: .p7, steps: 10),
     .order: Shown(budget: "agent=1", property: .p4, steps: 12),
-    .handFirst: Shown(budget: "agent=1", property: .p4, steps: 9),
+    .handFirst: Shown(budget: "", property: .p3, steps: 12),
     .mark: Shown(budget: "dashboard=1", property: .p3, steps: 13),
     .file: Shown(budget: "runner=1", property: .p1, steps: 12),
     .plainFile: Shown(budget: "agent=2 runner=1", property: .p7, steps: 16),
@@ -32,6 +33,8 @@ enum Budgets {
     .fenced: Shown(budget: "remove=1", property: .p6, steps: 8),
     .lease: Shown(budget: "twin=1", property: .p6, steps: 16),
     .bind: Shown(budget: "twin=1", property: .p1, steps: 19),
+    .records: Shown(budget: "reboot=1", property: .p4, steps: 10),
+    .boot: Shown(budget: "reboot=1", property: .p1, steps: 14),
     .taking: Shown(budget: "reboot=1", property: .p1, steps: 14),
     .number: Shown(budget: "restore=1", property: .p3, steps: 13),
     .tomb: Shown(budget: "restore=1", property: .p5, steps: 13),
@@ -53,16 +56,17 @@ enum Budgets {
     .close: Shown(budget: "journal=1 restore=1", property: .p5, steps: 14),
     .hears: Shown(budget: "journal=1 restore=1", property: .p5, steps: 20),
     .asks: Shown(budget: "journal=1 restore=1", property: .p5, steps: 19),
+    .endSync: Shown(budget: "reboot=1 restore=1", property: .p5, steps: 20),
     .sequence: Shown(budget: "redis=1", property: .p7, steps: 17),
     .former: Shown(budget: "agent=1 redis=1", property: .p7, steps: 23),
   ]
 
   /// Nothing was seen to break without these: docs/rules.md says what they are good for.
-  static let silent: Set<Rules.Name> = [.ask, .reported, .named, .alive, .posSync, .told, .stream, .boot, .endSync]
+  static let silent: Set<Rules.Name> = [.ask, .reported, .named, .alive, .posSync, .told, .stream]
 
   /// Shown soon enough for a debug build.
   static let soon: [Rules.Name] = [
-    .first, .word, .noDenial, .gone, .order, .handFirst, .mark, .file, .confirm, .fenced, .lease, .bind, .taking,
+    .first, .word, .noDenial, .gone, .order, .handFirst, .mark, .file, .confirm, .fenced, .lease, .bind, .taking, .boot, .records,
     .number, .tomb, .tombFirst, .horizon,
   ]
 }

@@ -1,5 +1,5 @@
 // The rules that can be left out, by the names of `shared/model`. The real functions know nothing of this: where a rule is left out, the
-// explorer lies to them about an input, or does not call them. `meant` is what this search added.
+// explorer lies to them about an input, or does not call them. `meant`, `former` and `records` are what this search added.
 // When adding a rule, also: a line in docs/rules.md, and what shows it in `Budgets.showing`.
 
 struct Rules: OptionSet, Sendable {
@@ -18,7 +18,7 @@ struct Rules: OptionSet, Sendable {
       reported,
       word, tomb, tombFirst, tombSure, heed, noDenial, file, plainFile, gone, order, boot, taking, handFirst, endSync, sure,
       answer, close,
-      stream, sequence, former, fenced, fence, named, horizon, alive, forward, posSync
+      stream, sequence, former, fenced, fence, named, horizon, alive, forward, posSync, records
 
     /// Its place, without a search: the cases have no values of their own.
     @inline(__always) var rawIndex: UInt8 { unsafeBitCast(self, to: UInt8.self) }
@@ -71,6 +71,7 @@ struct Rules: OptionSet, Sendable {
       case .alive: "sent only to a living agent"
       case .forward: "the confirm script never moves a journal's position back"
       case .posSync: "the recorded position is that of the last synced record"
+      case .records: "a hand-off that a power cut took is found again in the runners' records"
       }
     }
   }

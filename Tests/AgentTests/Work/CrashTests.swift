@@ -141,6 +141,39 @@ import Testing
     #expect(all.contents(marker).isEmpty)
   }
 
+  @Test func anExitWhoseHandOffWasLostWithThePowerIsFoundInTheRecords() async throws {
+    var all = try await Surroundings(environment: ["MUSTER_PRETEND_BOOT": "first"])
+    let (gate, marker, path) = (all.marker("gate"), all.marker("starts"), all.disk.state + "/journal")
+    let id = try await all.dashboard.send(
+      "echo x >> \(marker); echo a; while [ ! -e \(gate) ]; do sleep 0.02; done; echo b; exit 9")
+    try await all.dashboard.until("it has begun") { $0.text(of: id) == "a\n" }
+    let journal = try await all.dashboard.address().journal
+    try await all.killAgent()
+    try Files.writeAtomically([], to: gate)
+    let disk = all.disk
+    try await eventually("its runner has ended") { runners(of: disk).isEmpty }
+    // The power goes, and takes of all of it the one record that was not synced.
+    let bytes = try Files.read(path)
+    var at = JournalRecord.magic.count
+    var handOff: Int?
+    while handOff == nil, case (.record(let placed), let length) = JournalScanner.step(bytes, at: at, offset: UInt64(at)) {
+      if case .handedOff(id, _, _, _)? = placed.record { handOff = at }
+      at += length
+    }
+    try Files.writeAtomically(Array(bytes[..<(try #require(handOff))]), to: path)
+    for boot in ["second", "third"] {
+      all.environment = ["MUSTER_PRETEND_BOOT": boot]
+      try await all.startAgent()
+      let verdict = try await all.dashboard.untilEnded(id)
+      #expect(verdict.state == .failed && verdict.exitCode == 9)
+      try await all.dashboard.until("its output is complete") { $0.text(of: id) == "a\nb\n" }
+      #expect(try await all.dashboard.address().journal == journal)
+      try await all.dashboard.untilEnded(try await all.dashboard.send("true"))
+      #expect(all.contents(marker) == "x\n")
+      try await all.killAgent()
+    }
+  }
+
   @Test func whatWasTakenAndNotConfirmedIsConfirmedAndStartedByTheNextAgent() async throws {
     var all = try await Surroundings()
     let marker = all.marker("starts")

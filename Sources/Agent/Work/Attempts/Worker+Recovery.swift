@@ -11,7 +11,9 @@ extension Worker {
     guard let contents = opened else { return }
     opened = nil
     open()
-    let entries = contents.unsettled.sorted { $0.key < $1.key }
+    var found = contents.unsettled
+    findLostHandOffs(&found)
+    let entries = found.sorted { $0.key < $1.key }
     for (id, entry) in entries { restore(id, entry) }
     for (id, _) in entries {
       guard let attempt = attempts[id] else { continue }
@@ -21,10 +23,39 @@ extension Worker {
       useRecords(place.records)
       unsaid.append(id)
     }
+    // After all who need records have said so, and lost hand-offs were looked for in them.
     removeStaleRecords()
     forgetOld()
     countHours()
     sweepSoon()
+  }
+
+  /// Hand-offs are not synced: of what a power cut may have taken them from, the runners' records tell (rule `records`).
+  private func findLostHandOffs(_ entries: inout [AttemptID: JournalContents.Entry]) {
+    var search = LostHandOffs()
+    for (id, entry) in entries where entry.entry != nil && entry.handOff == nil && entry.ending == nil && entry.tombstone == nil {
+      search.want(id, of: uuid)
+    }
+    guard search.wantsAny else { return }
+    for path in LostHandOffs.files(settings.runnersFolder) where path.suffix(4).elementsEqual(".rec".utf8) {
+      let fault = search.look(into: path)
+      guard fault != 0 else { continue }
+      logger.error(
+        "the records of a runner cannot be read: what they say of runs is not known",
+        metadata: ["file": "\(String(decoding: path, as: UTF8.self))", "why": "\(systemErrorText(fault))"])
+      // For somebody to look into; the next start looks again, too.
+      useRecords(path)
+    }
+    var records: [JournalRecord] = []
+    for (id, handOff) in search.found {
+      entries[id]?.handOff = handOff
+      records.append(.handedOff(id, records: handOff.records, runner: handOff.runner, start: handOff.start))
+      logger.notice(
+        "a run's hand-off was lost, the records of its runner were not", metadata: ["run": "\(RunID(agent: uuid, task: id.task))"]
+      )
+    }
+    // For whoever comes after its end is journaled: that one does not look any more, and the output may not be shipped yet.
+    do throws(AgentWorkError) { try journal.append(records) } catch { inTrouble("hand-offs are not recorded", error) }
   }
 
   private func restore(_ id: AttemptID, _ entry: JournalContents.Entry) {
@@ -113,15 +144,10 @@ extension Worker {
 
   /// Records of runners that have gone, which nobody needs any more.
   private func removeStaleRecords() {
-    guard let folder = opendir(settings.runnersFolder) else { return }
-    defer { closedir(folder) }
-    while let entry = readdir(folder) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
-      let text = String(decoding: name, as: UTF8.self)
-      guard text.contains(".rec"), !text.hasSuffix(Worker.damagedSuffix) else { continue }
-      let path = Array("\(settings.runnersFolder)/".utf8) + name
-      guard recordsInUse[path] == nil else { continue }
-      unlink(String(decoding: path, as: UTF8.self))
+    for path in LostHandOffs.files(settings.runnersFolder) {
+      let text = String(decoding: path, as: UTF8.self)
+      guard !text.hasSuffix(Worker.damagedSuffix), recordsInUse[path] == nil else { continue }
+      unlink(text)
     }
   }
 }
