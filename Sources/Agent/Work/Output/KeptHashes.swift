@@ -44,12 +44,18 @@ enum KeptHashes {
     var second = reader
     let final = state
     var isWhole = true
+    // Gigabytes of a dropped middle are a hundred thousand records: no look at the file for each of them.
+    var gone: UInt64 = 0
     let isRead = walk(&second, run, attempt) { record in
       guard isWhole, case .segments(let list) = record else { return }
       var offset = list.offset
       for segment in list.segments {
         let end = offset + segment.length
         while offset < end {
+          if offset < gone {
+            offset = min(end, gone)
+            continue
+          }
           guard MonotonicTime.now < deadline else {
             isWhole = false
             return
@@ -58,7 +64,7 @@ enum KeptHashes {
           case .bytes(let bytes):
             streams.add(segment.stream, bytes[...])
             offset += UInt64(bytes.count)
-          case .gone(let until): offset = min(end, max(until, offset + 1))
+          case .gone(let until): gone = max(until, offset + 1)
           case .end: offset = end
           case .failed:
             isWhole = false
