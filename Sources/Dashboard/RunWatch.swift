@@ -105,6 +105,7 @@ final class Subscription: Sendable {
     if let batch = takeNow() { return batch }
     guard let deadline else { return try await wait() }
     guard deadline > .now else { return Batch() }
+    // Rouses the waiting below at its deadline; cancelled when something came before.
     let timer = Task { [weak self] in
       try await Task.sleep(until: deadline, clock: .continuous)
       self?.rouse()

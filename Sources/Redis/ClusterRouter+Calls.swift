@@ -70,6 +70,7 @@ extension ClusterRouter {
   private func pause(_ round: Int) async -> Bool {
     let limit = min(Duration.milliseconds(250), .milliseconds(10) * (1 << min(round, 6)))
     do {
+      // A node that said "not now" (TRYAGAIN, CLUSTERDOWN, a moved slot) tells nobody when it will.
       try await Task.sleep(for: limit * Double.random(in: 0.2...1))
       return true
     } catch {

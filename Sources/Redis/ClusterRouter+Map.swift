@@ -12,6 +12,7 @@ extension ClusterRouter {
     let wasThere = state.withLock { $0.map != nil }
     while wantsMap {
       if wasThere || failures > 0 {
+        // Backoff. Nobody cancels this task; `close` ends it by `wantsMap`.
         try? await Task.sleep(for: configuration.backoff.delay(afterFailures: failures))
       }
       guard wantsMap else { return }

@@ -62,6 +62,7 @@ final class ClusterRouter: Sendable {
     Task { [weak self] in
       while let isClosed = self?.state.withLock({ $0.isClosed }), !isClosed {
         self?.closeIdle()
+        // How long a connection is idle is told by looking; nothing happens on it.
         try? await Task.sleep(for: .seconds(15))
       }
     }

@@ -103,6 +103,7 @@ public final class RedisClient: Sendable {
           return nil
         }
         tasks.addTask {
+          // The limit of the waiting beside it; whoever is first cancels the other.
           try? await Task.sleep(for: limit)
           return nil
         }

@@ -38,6 +38,7 @@ struct Signals: ~Copyable {
   private static func isIgnored(_ number: Int32) -> Bool {
     var action = sigaction()
     guard sigaction(number, nil, &action) == 0 else { return false }
+    // SIG_IGN is the function pointer 1, a macro with a cast that Swift does not import.
     return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 1
   }
 }

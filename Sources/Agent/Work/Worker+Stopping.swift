@@ -45,6 +45,7 @@ extension Worker {
       reports.unsent > 0 || attempts.live.values.contains(where: { $0.stage == .ending }) || !results.isEmpty
     {
       tellBell.ring()
+      // What is waited for are three loops' doings, for a moment and once in a process: not worth an event of its own.
       try? await Task.sleep(for: .milliseconds(5))
     }
     forgetSettled()

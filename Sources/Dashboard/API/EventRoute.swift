@@ -41,6 +41,7 @@ struct EventRoute: Sendable {
           continue
         }
         try await events.send(event: "runs", data: Self.text { Self.write(batch, to: &$0) })
+        // A page is told of bursts together, not of each run.
         try await Task.sleep(for: Self.pace)
       }
     }

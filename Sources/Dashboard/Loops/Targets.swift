@@ -102,6 +102,7 @@ final class Targets: Sendable {
     try await withThrowingTaskGroup(of: [RedisValue].self) { group in
       group.addTask { try await question() }
       group.addTask {
+        // The limit of the question beside it, which cancels this when it is answered.
         try await Task.sleep(for: Self.patience)
         throw RedisError.outcomeUnknown(.timedOut(operation: "asking Redis who is known", after: Self.patience))
       }

@@ -43,6 +43,7 @@ extension Worker {
   }
 
   private func pause(until time: MonotonicTime) async {
+    // Short, so that a stop is seen; cancelled: the loop that called looks for itself.
     let wait = min(time - .now, .milliseconds(200))
     try? await Task.sleep(for: wait)
   }
@@ -102,6 +103,7 @@ extension Worker {
       if value.isNull { return true }
       // It is renewed: somebody lives.
       if value.bytes != bytes { return false }
+      // Redis tells nobody that a key has run out.
       try? await Task.sleep(for: .milliseconds(200))
     }
     return false
