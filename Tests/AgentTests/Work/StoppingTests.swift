@@ -223,7 +223,8 @@ enum WayToEnd: String, CaseIterable, CustomTestStringConvertible {
     #expect(all.contents(marker) == "end\n")
   }
 
-  @Test func anAgentThatIsMerelyCutOffStartsWhatWasConfirmed() async throws {
+  /// The only slot is held until the file `gate` is there; what waits behind it writes to `marker`.
+  private func oneRunsAndOneWaits() async throws -> (Surroundings, gate: String, marker: String, waiting: AttemptID) {
     let all = try await Surroundings(["task": ["concurrency": 1]])
     let gate = all.marker("gate")
     let marker = all.marker("ran")
@@ -231,6 +232,11 @@ enum WayToEnd: String, CaseIterable, CustomTestStringConvertible {
     try await all.dashboard.untilSaid(.running, first)
     let second = try await all.dashboard.send("echo x >> \(marker)")
     try await all.dashboard.untilSaid(.taken, second)
+    return (all, gate, marker, second)
+  }
+
+  @Test func anAgentThatIsMerelyCutOffStartsWhatWasConfirmed() async throws {
+    let (all, gate, marker, second) = try await oneRunsAndOneWaits()
     try await all.redis.kill()
     try Files.writeAtomically([], to: gate)
     try await eventually("it has run") { Files.exists(marker) }
@@ -240,13 +246,7 @@ enum WayToEnd: String, CaseIterable, CustomTestStringConvertible {
   }
 
   @Test func anAgentThatWasStoppedForLongerThanItsLeaseLooksAtItBeforeItStartsAnything() async throws {
-    let all = try await Surroundings(["task": ["concurrency": 1]])
-    let gate = all.marker("gate")
-    let marker = all.marker("ran")
-    let first = try await all.dashboard.send("while [ ! -e \(gate) ]; do sleep 0.02; done")
-    try await all.dashboard.untilSaid(.running, first)
-    let second = try await all.dashboard.send("echo x >> \(marker)")
-    try await all.dashboard.untilSaid(.taken, second)
+    let (all, gate, marker, _) = try await oneRunsAndOneWaits()
     _ = killProcess(all.agent.pid, SIGSTOP)
     let (connection, agent) = (all.dashboard.connection, all.dashboard.agent)
     try await eventually("its lease has run out") {

@@ -12,31 +12,9 @@ import Testing
   private let address = AgentAddress(journal: Nonce(1), incarnation: Nonce(2))
   private let ids = ULIDGenerator()
 
-  private func withStore(_ body: (Store) async throws -> Void) async throws {
-    try await withFolder { folder in
-      let store = try Store.open(at: folder + "/muster.sqlite", migrations: try migrations())
-      try await body(store)
-      try store.close()
-    }
-  }
-
   /// Accepts a run; `sent` where it is marked in the same transaction.
   private func accept(_ store: Store, sent: Bool = true) async throws -> ULID {
-    let id = ids.next()
-    let agent = agent
-    try await store.write { db in
-      var run = FreshRun(id: RunID(agent: agent, task: id), project: nil)
-      if sent {
-        run.state = .sent
-        run.mark = try FlowMarks.next(db, agent, now: 0)
-      }
-      try FreshTask(
-        id: id, auuid: "web-1-\(id)", target: "web-1", kind: .agent, spec: TaskSpec(taskname: "true"), origin: .http,
-        createdAt: 0,
-        startBefore: 1000, runs: [run]
-      ).insert(into: db)
-    }
-    return id
+    try await store.accept(ids.next(), on: agent, sent: sent)
   }
 
   private func batch(

@@ -9,16 +9,6 @@ import Testing
 
 private struct Refused: Error, Equatable {}
 
-private func withStore(_ body: (Store) async throws -> Void) async throws {
-  try await withFolder { folder in
-    let store = try Store.open(at: folder + "/muster.sqlite", migrations: try migrations())
-    let outcome: Result<Void, any Error>
-    do { outcome = .success(try await body(store)) } catch { outcome = .failure(error) }
-    try store.close()
-    try outcome.get()
-  }
-}
-
 private func put(_ store: Store, _ key: String) async throws {
   try await store.write { try $0.execute(sql: "INSERT INTO store (key, value) VALUES (?, '')", arguments: [key]) }
 }

@@ -11,29 +11,8 @@ import Testing
   private let address = AgentAddress(journal: Nonce(1), incarnation: Nonce(2))
   private let ids = ULIDGenerator()
 
-  private func withStore(_ body: (Store) async throws -> Void) async throws {
-    try await withFolder { folder in
-      let store = try Store.open(at: folder + "/muster.sqlite", migrations: try migrations())
-      try await body(store)
-      try store.close()
-    }
-  }
-
   private func accept(_ store: Store, sent: Bool = true) async throws -> ULID {
-    let (id, agent) = (ids.next(), agent)
-    try await store.write { db in
-      var run = FreshRun(id: RunID(agent: agent, task: id), project: nil)
-      if sent {
-        run.state = .sent
-        run.mark = try FlowMarks.next(db, agent, now: 0)
-      }
-      try FreshTask(
-        id: id, auuid: "web-1-\(id)", target: "web-1", kind: .agent, spec: TaskSpec(taskname: "true"), origin: .http,
-        createdAt: 0,
-        startBefore: 1000, runs: [run]
-      ).insert(into: db)
-    }
-    return id
+    try await store.accept(ids.next(), on: agent, sent: sent)
   }
 
   @discardableResult
