@@ -83,7 +83,7 @@ extension Setting {
     return known
   }
 
-  private func forgotten(_ world: World) -> ULID? { world.disk.forgot == 1 && has(.horizon) ? Names.task : nil }
+  func forgotten(_ world: World) -> ULID? { world.disk.forgot == 1 && has(.horizon) ? Names.task : nil }
 
   func mayReport(_ world: World) -> Bool {
     var known = knowledge(world)
@@ -91,7 +91,7 @@ extension Setting {
     return AttemptFlow.mayReport(known)
   }
 
-  private func judge(_ world: World, exit: Bool) -> Judgement {
+  func judge(_ world: World, exit: Bool) -> Judgement {
     var known = knowledge(world)
     if !has(.boot) { known.takenThisBoot = true }
     let traces = AttemptTraces(
@@ -146,7 +146,7 @@ extension Setting {
 
   // MARK: Worker+Registration
 
-  private func registrationMoves(_ world: World, _ out: inout Moves) {
+  func registrationMoves(_ world: World, _ out: inout Moves) {
     var asked = world.redis
     let first = RedisMirror.takeLease(&asked, address: world.address, checked: false)
     guard first == .ok || first == .position else { return }
@@ -178,7 +178,7 @@ extension Setting {
   }
 
   /// Rule `position`, by the real function; a journal's nonces are those of its lives.
-  private func lacks(_ world: World) -> Bool {
+  func lacks(_ world: World) -> Bool {
     guard has(.position) else { return false }
     let redis = world.redis
     let disk = world.disk
@@ -193,7 +193,7 @@ extension Setting {
 
   // MARK: Worker+Taking
 
-  private func taking(_ world: World) -> Taking {
+  func taking(_ world: World) -> Taking {
     var known = knowledge(world)
     if !has(.first) { known = AttemptKnowledge() }
     return AttemptFlow.take(
@@ -201,7 +201,7 @@ extension Setting {
       journal: Names.journal(world.disk.journal), forgotten: forgotten(world))
   }
 
-  private func takingMoves(_ world: World, _ out: inout Moves) {
+  func takingMoves(_ world: World, _ out: inout Moves) {
     if world.redis.inbox != 0, world.agent.seen == 0 {
       switch taking(world) {
       case .leaveAlone: break
@@ -256,7 +256,7 @@ extension Setting {
     }
   }
 
-  private func take(_ world: inout World) {
+  func take(_ world: inout World) {
     world.disk.sends = max(world.disk.sends, world.agent.seen - 1)
     world.agent.seen = 0
     world.record(Word.taken, synced: 1)
@@ -269,7 +269,7 @@ extension Setting {
     world.agent.saidRunning = 0
   }
 
-  private func confirmed(_ world: inout World, refusal: RedisMirror.Refusal?) {
+  func confirmed(_ world: inout World, refusal: RedisMirror.Refusal?) {
     guard refusal == nil else {
       world.agent.up = 1
       return
@@ -280,13 +280,13 @@ extension Setting {
     world.agent.confirmed = known.confirmed ? 1 : 0
   }
 
-  private func confirm(_ world: inout World) -> RedisMirror.Refusal? {
+  func confirm(_ world: inout World) -> RedisMirror.Refusal? {
     confirm(
       &world, from: world.address, journal: world.disk.journal, count: world.position(self), epoch: world.disk.epoch,
       removes: world.agent.unconfirmed == 1)
   }
 
-  private func delayConfirm(_ world: World, _ out: inout Moves) {
+  func delayConfirm(_ world: World, _ out: inout Moves) {
     out.add("a confirm (of whatever run) is delayed, the agent sees a timeout", world, fault: true) { w in
       w.left.net -= 1
       w.network.confirm = w.address
@@ -309,211 +309,5 @@ extension Setting {
     world.redis.fenced = before.fenced
     if refusal != nil { world.redis = before }
     return refusal
-  }
-
-  // MARK: Worker+Control, Worker+Commands
-
-  private func controlMoves(_ world: World, _ out: inout Moves) {
-    let asked = world.redis.asked
-    guard asked != 0 else { return }
-    let isForUs =
-      AttemptFlow.heeds(
-        Names.address(world.redis.askedOf), fence: nil, at: Names.address(world.address), highest: 0) || !has(.named)
-    guard isForUs else {
-      out.add("the agent drops a message to somebody else", world) { $0.redis.asked = 0 }
-      return
-    }
-    if asked & Asked.cancel != 0 {
-      out.add("the agent is asked to cancel it", world) { w in
-        w.redis.asked &= ~Asked.cancel
-        answer(.cancel, &w)
-      }
-    }
-    if asked & Asked.close != 0 {
-      out.add("the agent is asked to close it", world) { w in
-        w.redis.asked &= ~Asked.close
-        answer(.close, &w)
-      }
-    }
-  }
-
-  func answer(_ kind: ControlMessage.Kind, _ world: inout World) {
-    let reply = AttemptFlow.control(
-      kind, cause: .cancelled, knowledge(world), task: Names.task, withRunner: world.isWorking, forgotten: forgotten(world))
-    switch reply {
-    case .nothing: break
-    case .sayUnknown: if !world.agent.says(Saying.unknown) { world.say(Saying.unknown, self) }
-    case .tombstone:
-      world.record(Word.tombstone, synced: 1)
-      world.agent.confirmed = 0
-      world.agent.unconfirmed = 1
-    case .lost:
-      world.record(Word.lost, synced: 1)
-      world.agent.confirmed = 0
-      world.agent.unconfirmed = 1
-    case .endUnstarted:
-      guard world.isWaiting else { break }
-      world.record(Word.cancelled, synced: 0)
-      if world.agent.confirmed == 0 { world.agent.unconfirmed = 1 }
-    case .kill:
-      // Before it runs, the runner does not listen yet: the message is repeated.
-      guard world.runner == 2 else { break }
-      world.runner = 0
-      world.disk.exit = 2
-    case .report:
-      if kind == .reconcile && !has(.answer) && world.hasEnded { break }
-      if world.hasEnded {
-        // Said by `reportMoves`, when there is room.
-        // `reportSettled`: known, so confirmed.
-        if world.disk.acknowledged == 1 { world.agent.confirmed = 1 }
-        world.disk.acknowledged = 0
-        if !world.agent.says(Saying.ofWord[Int(world.disk.word)]) { world.agent.saidEnded = 0 }
-      } else if kind == .reconcile, mayReport(world) {
-        let saying = world.isWorking && world.runner == 2 ? Saying.running : Saying.taken
-        if !world.agent.says(saying) { world.say(saying, self) }
-      }
-    }
-  }
-
-  // MARK: Worker+Courier
-
-  private func reportMoves(_ world: World, _ out: inout Moves) {
-    let agent = world.agent
-    if agent.cursor < agent.count, !world.redis.isFull {
-      out.add("the agent sends its next report", world) { $0.deliver() }
-    }
-    if world.canSay {
-      if world.isWorking, world.runner == 2, agent.saidRunning == 0 {
-        out.add("the agent says that it runs", world) { $0.say(Saying.running, self) }
-      }
-      if world.hasEnded, world.disk.acknowledged == 0, agent.saidEnded == 0, mayReport(world) {
-        out.add("the agent says how it ended", world) { $0.say(Saying.ofWord[Int($0.disk.word)], self) }
-      }
-    }
-    let isAcknowledged = world.store.incarnation == agent.incarnation && world.store.sequence >= agent.oldest
-    if world.dashboard.up == 1, isAcknowledged, agent.count > 0 {
-      out.add("an acknowledgement reaches the agent", world) { $0.acknowledge() }
-    }
-    if agent.cursor > 0, !isAcknowledged, !world.redis.stream0.isThere {
-      out.add("nothing is acknowledged: the agent goes back", world) { $0.agent.cursor = 0 }
-    }
-    if world.left.month > 0, world.hasEnded, world.disk.acknowledged == 1, world.runner == 0, agent.seen == 0 {
-      out.add("thirty days pass, the journal forgets it", world, fault: true) { w in
-        w.left.month -= 1
-        w.disk.word = Word.none
-        w.disk.forgot = 1
-        w.disk.synced = 1
-        w.disk.handed = 0
-        w.disk.file = 0
-        w.disk.exit = 0
-        w.disk.acknowledged = 0
-        w.agent.confirmed = 0
-        w.agent.unconfirmed = 0
-        w.agent.saidEnded = 0
-        w.past |= Past.forgot
-      }
-    }
-  }
-
-  // MARK: Worker+Starting
-
-  private func startMoves(_ world: World, _ out: inout Moves) {
-    if world.isTaken, world.agent.hand == 0, world.runner == 0 {
-      var known = knowledge(world)
-      if !has(.confirm) { known.wasConfirmed() }
-      if !has(.boot) || !has(.taking) { known.takenThisBoot = true }
-      if AttemptFlow.mayStart(known) {
-        out.add("the agent rejects it (policy, signature, expired)", world) { w in
-          w.record(Word.rejected, synced: 0)
-          if w.agent.confirmed == 0 { w.agent.unconfirmed = 1 }
-        }
-        if has(.handFirst) {
-          out.add("the agent records the hand-off", world) { w in
-            w.disk.handed = 1
-            w.agent.again = 0
-            w.agent.hand = 1
-          }
-        } else {
-          out.add("the agent gives it to a runner, the hand-off is not recorded yet", world) { w in
-            w.runner = 1
-            w.agent.hand = 3
-          }
-        }
-      }
-    }
-  }
-
-  // MARK: Worker+Adoption
-
-  /// Also without a lease: what was started is looked after all the same.
-  private func lookingMoves(_ world: World, _ out: inout Moves) {
-    guard world.isTaken else { return }
-    if world.agent.hand == 1 {
-      out.add("the agent gives it to a runner", world) { w in
-        w.runner = 1
-        w.agent.hand = 2
-      }
-      return
-    }
-    if world.agent.hand == 3 {
-      out.add("the agent records the hand-off", world) { w in
-        w.disk.handed = 1
-        w.agent.again = 0
-        w.agent.hand = 2
-      }
-      return
-    }
-    let isHanded = world.isWorking || !has(.taking) && world.disk.handed == 1
-    guard isHanded else { return }
-    // A runner of this process says how it ended; one of an earlier process is watched.
-    if world.agent.hand == 2, world.runner != 0, has(.gone) { return }
-    if !has(.order) {
-      // Left out: the exit record is looked for first, then the runner.
-      if world.agent.looked == 0, world.disk.exit == 0 {
-        out.add("the agent looks: there is no exit record", world) { $0.agent.looked = 1 }
-        return
-      }
-      if world.agent.looked == 0 {
-        out.add("the agent finds the exit record", world) { ended(&$0) }
-        return
-      }
-    }
-    if !has(.plainFile), world.runner == 0, world.disk.exit == 0 { return makingMoves(world, &out) }
-    let exit = has(.order) ? world.disk.exit != 0 : false
-    switch judge(world, exit: exit) {
-    case .adopt: break
-    case .ended: out.add("the agent finds the exit record", world) { ended(&$0) }
-    case .lost: out.add("the agent finds that it was started, or that the host was: lost", world) { $0.lose() }
-    case .handOverAgain:
-      out.add("the agent finds no output file: to be handed over again", world) { w in
-        w.agent.again = 1
-        w.agent.confirmed = 1
-        w.agent.hand = 0
-        w.agent.looked = 0
-      }
-    }
-  }
-
-  private func ended(_ world: inout World) {
-    world.record(world.disk.exit == 1 ? Word.succeeded : Word.killed, synced: 0)
-  }
-
-  /// Rule `plainFile` left out: the agent makes the output file itself, to be sure that no runner will.
-  private func makingMoves(_ world: World, _ out: inout Moves) {
-    if world.disk.file == 0 {
-      out.add("the agent makes the output file itself", world) { w in
-        w.disk.file = 2
-        w.agent.hand = 4
-      }
-    } else if world.agent.hand == 4, world.disk.reboot == 0 || !has(.boot) {
-      out.add("the agent hands it over again under another file name", world) { w in
-        w.disk.file = 0
-        w.agent.again = 1
-        w.agent.confirmed = 1
-        w.agent.hand = 0
-      }
-    } else {
-      out.add("the agent finds the output file: lost", world) { $0.lose() }
-    }
   }
 }

@@ -164,16 +164,16 @@ extension Setting {
     }
   }
 
-  private func nextNumber(_ world: inout World) -> UInt8 {
+  func nextNumber(_ world: inout World) -> UInt8 {
     var agent = AgentKnowledge(number: Names.number(world.store.number))
     world.store.number = Names.number(agent.nextMark().number)
     return world.store.number
   }
 
-  private func meantFor(_ world: World) -> UInt8 { has(.meant) ? world.dashboard.marked - 1 : world.store.journal }
+  func meantFor(_ world: World) -> UInt8 { has(.meant) ? world.dashboard.marked - 1 : world.store.journal }
 
   /// Sender.flush, and FlowMarks.refused.
-  private func wasSent(_ world: inout World, refused: Bool) {
+  func wasSent(_ world: inout World, refused: Bool) {
     var knowledge = world.knowledge
     if refused && has(.heed) { knowledge.sendRefused() } else { knowledge.wasSent() }
     if !has(.mark), world.store.state == At.queued { world.dashboard.sentUnmarked = 1 }
@@ -181,7 +181,7 @@ extension Setting {
   }
 
   /// Sender.compare: the script, then one transaction.
-  private func compare(_ world: inout World) {
+  func compare(_ world: inout World) {
     let answer = fenced(&world, world.dashboard.fence) { redis, fence in
       let before = redis.fence
       let answer = RedisMirror.compare(&redis, fence: fence)
@@ -197,7 +197,7 @@ extension Setting {
   }
 
   /// AgentRow.storeWasRestored: one statement for every queued run.
-  private func storeWasRestored(_ world: inout World) {
+  func storeWasRestored(_ world: inout World) {
     var knowledge = world.knowledge
     knowledge.storeWasRestored()
     world.keep(knowledge)
@@ -239,7 +239,7 @@ extension Setting {
   }
 
   /// CollectorTools.entomb.
-  private func entomb(_ world: inout World) {
+  func entomb(_ world: inout World) {
     let number = world.store.number
     guard world.heed(fenced(&world, world.dashboard.fence) { RedisMirror.tombstone(&$0, fence: $1, number: number) }) else {
       return
@@ -248,7 +248,7 @@ extension Setting {
   }
 
   /// FlowEnds.endAlone judges once more, with the tombstone there.
-  private func endAlone(_ world: inout World, _ knowledge: RunKnowledge) {
+  func endAlone(_ world: inout World, _ knowledge: RunKnowledge) {
     var knowledge = knowledge
     knowledge.tombstoned = true
     let now = RunCircumstances(agentLives: false, compared: true, silent: false, room: false)
@@ -289,7 +289,7 @@ extension Setting {
   }
 
   /// Reconciler.say. Hints: not repeated here while one of them waits.
-  private func ask(_ world: World, _ kind: UInt8, _ words: StaticString, _ out: inout Moves) {
+  func ask(_ world: World, _ kind: UInt8, _ words: StaticString, _ out: inout Moves) {
     let address = world.addressee
     // To somebody who is gone: of no effect.
     guard address == world.redis.lease || !has(.named) else { return }
@@ -298,88 +298,6 @@ extension Setting {
       let number = has(.asks) ? w.store.number : 0
       _ = w.heed(fenced(&w, w.dashboard.fence) { RedisMirror.control(&$0, fence: $1, number: number, kind: kind, to: address) })
     }
-  }
-
-  // MARK: ReportCollector
-
-  func collectingMoves(_ world: World, _ out: inout Moves) {
-    if !has(.stream), world.redis.lease != 0, Names.addressJournal(world.redis.lease) != world.store.journal {
-      out.add("the dashboard judges the identity by the lease", world) { w in identity(&w, Names.addressJournal(w.redis.lease)) }
-    }
-    guard world.redis.stream0.isThere, world.compared || !has(.number) || !has(.hears) else { return }
-    var committed = world
-    guard commit(&committed) else {
-      out.add("the dashboard reads a word that nothing was started, and puts a tombstone into Redis", world) { w in entomb(&w) }
-      return
-    }
-    out.add("the dashboard commits the next report", committed) { w in
-      w.redis.pop()
-      // Where nobody can fail in between, the acknowledgement comes with it.
-      if acknowledgesAtOnce, w.agent.up == 2 { w.acknowledge() }
-    }
-    if world.left.dashboard > 0 {
-      out.add("the dashboard commits the next report and crashes before it deletes it", committed, fault: true) { w in
-        w.left.dashboard -= 1
-        w.dashboardDies()
-      }
-    }
-  }
-
-  /// FlowReports.apply on a batch of one event. False: a tombstone has to stand first.
-  private func commit(_ world: inout World) -> Bool {
-    let report = world.redis.stream0
-    var sequence = CommittedSequence(
-      incarnation: Names.incarnation(world.store.incarnation), sequence: UInt64(world.store.sequence),
-      former: has(.former) ? Names.incarnations(world.store.former) : [])
-    let from = Names.incarnation(report.incarnation)
-    let judgement = sequence.judge(
-      incarnation: from, first: UInt64(report.sequence), count: 1, oldest: UInt64(report.sequence - report.behind),
-      sameJournal: report.journal == world.store.journal)
-    if has(.sequence) {
-      guard case .apply = judgement else { return true }
-    } else if case .apply = judgement {
-    } else {
-      sequence.sequence = sequence.incarnation == from ? max(sequence.sequence, UInt64(report.sequence)) : UInt64(report.sequence)
-      sequence.incarnation = from
-    }
-    world.store.incarnation = report.incarnation
-    world.store.sequence = UInt8(sequence.sequence)
-    world.store.former = Names.incarnations(sequence.former)
-    if report.kind == Saying.hello, has(.number), has(.told) {
-      var agent = AgentKnowledge(number: Names.number(world.store.number))
-      if agent.learns(Names.number(world.redis.told)) {
-        world.store.number = Names.number(agent.number)
-        storeWasRestored(&world)
-      }
-    }
-    if has(.stream) { identity(&world, report.journal) }
-    guard let word = Names.words[Int(report.kind)] else { return true }
-    var knowledge = world.knowledge
-    if !has(.tomb) { knowledge.tombstoned = true }
-    if !has(.reported), word == .unknown { knowledge.reported = false }
-    // Without the rule `mark` the process alone knows that it was sent.
-    switch knowledge.hear(word) {
-    case .tombstoneFirst: return false
-    case .refused, .noted, .moved, .ended, .nextAttempt:
-      if !has(.reported), word == .unknown { knowledge.reported = world.store.reported == 1 }
-      world.keep(knowledge)
-      return true
-    }
-  }
-
-  /// FlowReports.judgeIdentity.
-  private func identity(_ world: inout World, _ journal: UInt8) {
-    var agent = AgentKnowledge(journal: Names.journal(world.store.journal), number: .zero)
-    guard agent.speaks(with: Names.journal(journal)) else { return }
-    world.store.journal = journal
-    var knowledge = world.knowledge
-    if !has(.mark), world.dashboard.sentUnmarked != 0, knowledge.state == .queued { knowledge.state = .sent }
-    let isConcerned = knowledge.journalChanged()
-    if isConcerned && !has(.close) {
-      knowledge.closing = false
-      knowledge.state = .lost
-    }
-    world.keep(knowledge)
   }
 
   // MARK: Life
@@ -438,7 +356,7 @@ extension Setting {
     }
   }
 
-  private func remove(_ world: inout World) {
+  func remove(_ world: inout World) {
     world.left.remove -= 1
     world.redis.fenced |= 1 << world.store.journal
     if has(.asks) { world.redis.sends = max(world.redis.sends, world.store.number) }
