@@ -10,8 +10,9 @@ final class SpoolFolder: @unchecked Sendable {  // touched on its queue only
   struct Spool: Sendable {
     let name: String
     let id: AttemptID
-    /// Of the last write, by this file system's clock: only to tell older from newer.
-    let age: Int64
+    /// Of the last write, in nanoseconds of this file system's clock: only to tell older from newer. Seconds would not do: a busy host ends
+    /// hundreds of runs in each.
+    let lastWrite: Int64
     /// On the disk, at least one block: a file of no length costs one as well.
     let bytes: UInt64
   }
@@ -48,6 +49,14 @@ final class SpoolFolder: @unchecked Sendable {  // touched on its queue only
     await withCheckedContinuation { continuation in queue.async { continuation.resume(returning: body()) } }
   }
 
+  /// Clamped: a file system may hold any number of seconds.
+  private static func nanoseconds(_ time: timespec) -> Int64 {
+    let (whole, overflow) = Int64(time.tv_sec).multipliedReportingOverflow(by: 1_000_000_000)
+    guard !overflow else { return time.tv_sec < 0 ? .min : .max }
+    let (sum, tooLarge) = whole.addingReportingOverflow(Int64(time.tv_nsec))
+    return tooLarge ? .max : sum
+  }
+
   private func read(_ limit: Int) -> [Spool] {
     if folder == nil { folder = opendir(path) }
     guard let folder else { return [] }
@@ -62,7 +71,7 @@ final class SpoolFolder: @unchecked Sendable {  // touched on its queue only
       guard fstatat(dirfd(folder), text, &status, AT_SYMLINK_NOFOLLOW) == 0, status.st_mode & S_IFMT == S_IFREG else { continue }
       spools.append(
         Spool(
-          name: text, id: id, age: Int64(status.st_mtim.tv_sec),
+          name: text, id: id, lastWrite: SpoolFolder.nanoseconds(status.st_mtim),
           bytes: max(SpoolFolder.block, UInt64(clamping: status.st_blocks) * 512)))
     }
     if spools.isEmpty {

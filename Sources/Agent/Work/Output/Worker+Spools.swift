@@ -67,7 +67,7 @@ extension Worker {
     spoolBytes = total
   }
 
-  /// - Returns: what all spools weigh, and ages and weights of those that may go.
+  /// - Returns: what all spools weigh, and last writes and weights of those that may go.
   private func weighed(_ folder: SpoolFolder, _ mayGo: (AttemptID) -> Bool) async -> (total: UInt64, mayGo: [(Int64, UInt32)]) {
     var total: UInt64 = 0
     var found: [(Int64, UInt32)] = []
@@ -76,7 +76,7 @@ extension Worker {
       if spools.isEmpty { break }
       for spool in spools {
         total += spool.bytes
-        if mayGo(spool.id) { found.append((spool.age, UInt32(clamping: spool.bytes / 1024))) }
+        if mayGo(spool.id) { found.append((spool.lastWrite, UInt32(clamping: spool.bytes / 1024))) }
       }
     }
     return (total, found)
@@ -84,23 +84,25 @@ extension Worker {
 
   /// Removes the oldest of them.
   private func thin(
-    _ folder: SpoolFolder, by surplus: UInt64, from weighed: [(age: Int64, kibibytes: UInt32)], _ mayGo: (AttemptID) -> Bool
+    _ folder: SpoolFolder, by surplus: UInt64, from weighed: [(lastWrite: Int64, kibibytes: UInt32)], _ mayGo: (AttemptID) -> Bool
   ) async -> (freed: UInt64, count: Int) {
-    var border = Int64.min
+    var last: Int64?
     var sum: UInt64 = 0
-    for spool in weighed.sorted(by: { $0.age < $1.age }) {
+    for spool in weighed.sorted(by: { $0.lastWrite < $1.lastWrite }) {
       if sum >= surplus { break }
       sum += UInt64(spool.kibibytes) * 1024
-      border = spool.age
+      last = spool.lastWrite
     }
+    guard let border = last else { return (0, 0) }
     var (freed, count): (UInt64, Int) = (0, 0)
-    while !isOver, border > .min {
+    while !isOver {
       let spools = await folder.next(Worker.batch)
       if spools.isEmpty { break }
-      // Those of the border's second may be more than needed: enough is enough.
+      // Several may have been written last at the border's time: enough is enough.
       var going: [SpoolFolder.Spool] = []
       var weight: UInt64 = 0
-      for spool in spools where spool.age <= border && (spool.age < border || freed + weight < surplus) && mayGo(spool.id) {
+      for spool in spools
+      where spool.lastWrite <= border && (spool.lastWrite < border || freed + weight < surplus) && mayGo(spool.id) {
         going.append(spool)
         weight += spool.bytes
       }
