@@ -57,8 +57,9 @@ let package = Package(
     .testTarget(name: "SharedTests", dependencies: ["Shared", "RedisTestSupport", logging], exclude: ["Golden"]),
     .testTarget(name: "ExploreTests", dependencies: ["explore", "Shared", "Redis", "RedisTestSupport"]),
     .testTarget(name: "RunnerTests", dependencies: ["Runner", "CSpawn", "RunnerTestChild"], exclude: ["Golden"]),
-    .testTarget(name: "DashboardTests", dependencies: ["Dashboard", "Shared", "HTTP", grdb]),
-    .testTarget(name: "AgentTests", dependencies: ["Agent", "Shared", "Redis", "Runner", "RedisTestSupport", logging]),
+    .testTarget(name: "DashboardTests", dependencies: ["Dashboard", "Shared", "HTTP", "Redis", "RedisTestSupport", grdb]),
+    .testTarget(
+      name: "AgentTests", dependencies: ["Agent", "Shared", "Redis", "Runner", "RedisTestSupport", "RunnerTestChild", logging]),
     .testTarget(name: "PageTests", dependencies: ["Dashboard", "Agent"]),
     .testTarget(name: "ChaosTests", dependencies: ["Chaos", "Shared", "CSpawn", "RedisTestSupport", "Dashboard", "Agent"]),
     .testTarget(name: "EndToEndTests", dependencies: ["Dashboard", "Agent", "CSpawn", "RedisTestSupport", "Shared", "Redis"]),

@@ -32,6 +32,7 @@
 
 struct child_context {
     const struct cspawn_request *request;
+    pid_t caller;
     volatile int error;
     volatile int step;
 };
@@ -110,25 +111,41 @@ static int open_mask(void) {
     return (int)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &empty, NULL, KERNEL_SIGSET_BYTES);
 }
 
+/* Until exec the caller may be killed while this child hangs (in a dead mount, say): nobody would ever know of the program that it then
+ * executes. A change of ids takes the setting away, so it is made again behind it. */
+static void die_with(pid_t caller) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (getppid() != caller) _exit(127);
+}
+
+/* From here on the program goes on whatever becomes of the caller; the setting would survive exec. */
+static void outlive(pid_t caller) {
+    prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+    if (getppid() != caller) _exit(127);
+}
+
 static int child_main(void *argument) {
     struct child_context *context = argument;
     const struct cspawn_request *request = context->request;
+    die_with(context->caller);
     if (set_up_descriptors(request) < 0) fail(context, CSPAWN_STEP_DESCRIPTORS);
     if (request->new_session && setsid() < 0) fail(context, CSPAWN_STEP_SESSION);
     if (set_limits(request) < 0) fail(context, CSPAWN_STEP_LIMITS);
     if (set_ids(request) < 0) fail(context, CSPAWN_STEP_IDS);
+    if (request->set_ids) die_with(context->caller);
     if (request->file_mask >= 0) umask((mode_t)request->file_mask);
     if (request->directory && chdir(request->directory) < 0) fail(context, CSPAWN_STEP_DIRECTORY);
     if ((!request->signals_are_default && cspawn_default_signals() < 0) || open_mask() < 0) {
         fail(context, CSPAWN_STEP_SIGNALS);
     }
+    outlive(context->caller);
     execve(request->path, request->argv, request->envp);
     return fail(context, CSPAWN_STEP_EXEC);
 }
 
 pid_t cspawn_process(const struct cspawn_request *request, struct cspawn_failure *failure) {
     char stack[32768] __attribute__((aligned(64))); /* the caller waits in here until exec, so its frame stays valid */
-    struct child_context context = { .request = request, .error = 0, .step = CSPAWN_STEP_NONE };
+    struct child_context context = { .request = request, .caller = getpid(), .error = 0, .step = CSPAWN_STEP_NONE };
     uint64_t all = ~(uint64_t)0, before;
     int saved_errno = errno;
 
@@ -156,6 +173,11 @@ int cspawn_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); 
 
 int cspawn_pidfd_send_signal(int pidfd, int signal) {
     return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
+}
+
+pid_t cspawn_ended_child(void) {
+    siginfo_t child = { .si_pid = 0 };
+    return waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) == 0 ? child.si_pid : 0;
 }
 
 int cspawn_become_subreaper(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }

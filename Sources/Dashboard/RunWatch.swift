@@ -165,7 +165,10 @@ final class Subscription: Sendable {
     let waiter = state.withLock { state -> (CheckedContinuation<Batch, Never>, Batch)? in
       guard !state.ended else { return nil }
       switch news.kind {
-      case .state(let next): state.batch.states[news.run] = next
+      // Two who tell of one run need not come in the order of their commits; but a run's verdict is its last word.
+      case .state(let next) where next.isVerdict || state.batch.states[news.run]?.isVerdict != true:
+        state.batch.states[news.run] = next
+      case .state: break
       case .output: state.batch.grown.insert(news.run)
       }
       if state.batch.states.count + state.batch.grown.count > RunWatch.largestBacklog {

@@ -5,7 +5,8 @@ enum Budgets {
     "", "away=1 restore=1", "restore=1 month=1", "restore=1 net=1", "restore=1 more=1", "restore=1 agent=1", "dashboard=2 net=1",
     "twin=1 agent=1", "remove=1 agent=1", "agent=2 runner=1", "net=1 agent=1", "net=1 remove=1 agent=1", "redis=1 remove=1",
     "journal=1", "journal=1 other=1", "redis=1 dashboard=1", "redis=1 agent=1", "reboot=2", "reboot=1 agent=1",
-    "reboot=1 runner=1", "reboot=1 net=1", "reboot=1 restore=1", "reboot=1 journal=1",
+    "reboot=1 runner=1", "reboot=1 net=1", "reboot=1 restore=1", "reboot=1 journal=1", "journal=1 net=1", "journal=1 restore=1",
+    "dashboard=1 restore=1 net=1", "restore=2 more=1", "journal=1 agent=1", "reboot=1 agent=1 runner=1",
   ]
 
   /// Seconds in a debug build.

@@ -85,21 +85,18 @@ extension Setting {
       // FlowMarks.mark, or Sender.admit inside the accepting transaction.
       out.add("the dashboard marks it as sent in the store", world) { w in
         w.store.state = At.sent
-        w.dashboard.marked = 1 + w.store.journal
-        w.dashboard.markedNumber = nextNumber(&w)
+        takeUp(&w, nextMark(&w))
       }
     case .mark
     where world.dashboard.marked == 0 && (world.dashboard.sentUnmarked == 0 || world.dashboard.denied == 1 || !has(.ask)):
       out.add("the dashboard takes it up to send it, unmarked", world) { w in
-        w.dashboard.marked = 1 + w.store.journal
-        w.dashboard.markedNumber = w.dashboard.sentUnmarked == 0 ? nextNumber(&w) : w.store.number
+        takeUp(&w, w.dashboard.sentUnmarked == 0 ? nextMark(&w) : presentMark(w))
         w.dashboard.denied = 0
       }
     case .send where world.dashboard.marked == 0:
       // FlowMarks.load: denied since.
       out.add("the dashboard reads it to send it again", world) { w in
-        w.dashboard.marked = 1 + w.store.journal
-        w.dashboard.markedNumber = w.store.number
+        takeUp(&w, presentMark(w))
         w.dashboard.denied = 0
       }
     default: break
@@ -144,7 +141,7 @@ extension Setting {
     if world.left.more > 0, compared || !has(.before), world.store.number & 3 < 3 {
       out.add("another run of this agent is marked", world, fault: true) { w in
         w.left.more -= 1
-        _ = nextNumber(&w)
+        _ = nextMark(&w)
         w.dashboard.more = 1
       }
     }
@@ -164,10 +161,23 @@ extension Setting {
     }
   }
 
-  func nextNumber(_ world: inout World) -> UInt8 {
-    var agent = AgentKnowledge(number: Names.number(world.store.number))
-    world.store.number = Names.number(agent.nextMark().number)
-    return world.store.number
+  /// FlowMarks.next.
+  func nextMark(_ world: inout World) -> SendMark {
+    var agent = AgentKnowledge(journal: Names.journal(world.store.journal), number: Names.number(world.store.number))
+    let mark = agent.nextMark()
+    world.store.number = Names.number(agent.number)
+    return mark
+  }
+
+  /// FlowMarks.load: of a run that was marked before.
+  func presentMark(_ world: World) -> SendMark {
+    SendMark(number: Names.number(world.store.number), journal: Names.journal(world.store.journal))
+  }
+
+  private func takeUp(_ world: inout World, _ mark: SendMark) {
+    guard let journal = mark.journal else { preconditionFailure("a journal has spoken, and the mark names none") }
+    world.dashboard.marked = 1 + Names.journal(journal)
+    world.dashboard.markedNumber = Names.number(mark.number)
   }
 
   func meantFor(_ world: World) -> UInt8 { has(.meant) ? world.dashboard.marked - 1 : world.store.journal }

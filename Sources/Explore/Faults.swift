@@ -48,6 +48,9 @@ struct Faults: Hashable, Sendable {
     }
   }
 
+  /// Whether everything that may go wrong in the other budget may go wrong in this one.
+  func covers(_ other: Faults) -> Bool { Faults.table.allSatisfy { self[keyPath: $0.place] >= other[keyPath: $0.place] } }
+
   var text: String {
     let parts = Faults.table.filter { self[keyPath: $0.place] > 0 }.map { "\($0.name)=\(self[keyPath: $0.place])" }
     return parts.isEmpty ? "no fault" : parts.joined(separator: " ")

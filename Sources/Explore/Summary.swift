@@ -19,11 +19,15 @@ enum Summary {
     return (["\(trace.property.name) broken: \(trace.property.words)\(note)"] + steps).joined(separator: "\n")
   }
 
-  /// The standard budgets. True: every property holds in all of them.
+  /// One of the standard budgets has at least so many distinct states; less would mean that the search finds less to do than it did.
+  static let fewestStates = 10_000_000
+
+  /// The standard budgets. True: every property holds in all of them, and the largest of them is large enough.
   static func all(limit: Int) -> Bool {
     let started = seconds()
     print("| budget (every rule in force) | states | seconds | result |\n|---|---|---|---|")
     let total = Mutex(0)
+    let largest = Mutex(0)
     let holds = Mutex(true)
     run(
       Budgets.standard.map { text in
@@ -34,6 +38,7 @@ enum Summary {
           search.limit = limit
           let outcome = search.run()
           total.withLock { $0 += outcome.states }
+          largest.withLock { $0 = max($0, outcome.states) }
           if !outcome.traces.isEmpty || !outcome.isComplete { holds.withLock { $0 = false } }
           let result =
             outcome.traces.isEmpty
@@ -44,8 +49,10 @@ enum Summary {
         }
       })
     let count = total.withLock { $0 }
-    print("\n\(grouped(count)) states in \(Int(seconds() - started)) s, at most \(peakMegabytes()) MB")
-    return holds.withLock { $0 }
+    let most = largest.withLock { $0 }
+    print("\n\(grouped(count)) states in \(Int(seconds() - started)) s, at most \(peakMegabytes()) MB; \(grouped(most)) distinct ones in the largest")
+    if most < fewestStates { print("**fewer than \(grouped(fewestStates)) in the largest**") }
+    return holds.withLock { $0 } && most >= fewestStates
   }
 
   /// Each rule left out. True: each breaks what `Budgets.showing` says it does.

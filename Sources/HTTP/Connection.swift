@@ -55,12 +55,10 @@ final class Connection {
   /// A body that ends with the connection must not look complete when it is not.
   var resetsOnAbort = false
 
-  // Times, in monotonic nanoseconds.
   var wait = Wait.nothing
+  /// Monotonic nanoseconds.
   var since: UInt64 = 0
-  var deadline = UInt64.max
-  /// When this connection's entry in the timer queue comes up; `max` without one.
-  var timerAt = UInt64.max
+  var alarm = Alarm()
 
   init(descriptor: Int32, ticket: Ticket, address: PeerAddress, limits: ServerLimits) {
     self.descriptor = descriptor

@@ -8,15 +8,8 @@ extension EventLoop {
       connection.wait = wait
       connection.since = now
     }
-    guard let limit else {
-      connection.deadline = .max
-      return
-    }
-    connection.deadline = connection.since + limit.nanoseconds
-    if connection.deadline < connection.timerAt {
-      timers.add(connection.ticket, at: connection.deadline)
-      connection.timerAt = connection.deadline
-    }
+    let deadline = limit.map { connection.since + $0.nanoseconds } ?? .max
+    timers.set(&connection.alarm, of: connection.ticket, to: deadline)
   }
 
   private func wait(of connection: Connection) -> (Connection.Wait, Duration?) {
@@ -37,15 +30,9 @@ extension EventLoop {
   }
 
   func fireTimers() {
-    while let ticket = timers.popDue(now) {
+    while let (at, ticket) = timers.popDue(now) {
       guard let connection = connection(ticket) else { continue }
-      connection.timerAt = .max
-      if connection.deadline <= now {
-        expire(connection)
-      } else if connection.deadline < .max {
-        timers.add(ticket, at: connection.deadline)
-        connection.timerAt = connection.deadline
-      }
+      if timers.cameUp(at: at, &connection.alarm, of: ticket, now: now) { expire(connection) }
     }
   }
 

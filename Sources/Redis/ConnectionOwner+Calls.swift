@@ -35,6 +35,8 @@ extension ConnectionOwner {
 
   /// The server may serve a blocking command at any time: the link has to go. A reply that is here already is not thrown away.
   private func cancelBlocking(_ call: PendingCall) {
+    // The link goes in any case, and there will be no other.
+    if isClosing { return call.finish(otherwise: .outcomeUnknown(.cancelled)) }
     guard case .ready(let socket, _) = phase else { return }
     do throws(RedisFault) { try read(from: socket) } catch { return linkFailed(error) }
     guard !call.isFinished else { return }

@@ -28,7 +28,10 @@ extension ConnectionOwner {
     case .waiting(let until): until
     case .resolving, .greeting: attemptDeadline
     case .opening(_, _, let deadline): deadline
-    case .ready: inFlight.first.map { max($0.call.sentAt, lastReadAt) + $0.call.patience }
+    case .ready:
+      // A blocking call's link goes with its deadline, also where something was read since (ASKING's reply): what the server popped later
+      // would be dropped.
+      inFlight.first.map { $0.call.isBlocking ? $0.call.deadline : max($0.call.sentAt, lastReadAt) + $0.call.patience }
     }
   }
 
@@ -79,7 +82,7 @@ extension ConnectionOwner {
       resolve { SocketAddress.lookUp(host: host, port: port).map { Resolution(server: server, addresses: $0) } }
     case .sentinel(let master, let sentinels):
       let query = SentinelQuery(
-        master: master, sentinels: sentinels, first: nextSentinel, username: configuration.username,
+        master: master, sentinels: sentinels, order: sentinelOrder, username: configuration.username,
         password: configuration.password, deadline: attemptDeadline)
       resolve { query.ask() }
     }
@@ -98,7 +101,7 @@ extension ConnectionOwner {
     switch result {
     case .success(let resolution):
       server = resolution.server
-      nextSentinel = resolution.sentinel
+      sentinelOrder = resolution.sentinelOrder
       open(resolution.addresses, otherwise: .connecting)
     case .failure(let fault): failAttempt(fault)
     }

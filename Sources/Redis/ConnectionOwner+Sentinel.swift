@@ -15,8 +15,8 @@ extension ConnectionOwner {
     else { return }
     masterCheckAt = nil
     let query = SentinelQuery(
-      master: name, sentinels: sentinels, first: nextSentinel, username: configuration.username, password: configuration.password,
-      deadline: now + configuration.connectTimeout)
+      master: name, sentinels: sentinels, order: sentinelOrder, username: configuration.username,
+      password: configuration.password, deadline: now + configuration.connectTimeout)
     let (mailbox, attempt, server) = (mailbox, attempt, server)
     let code = BackgroundThread.start(name: "redis-resolver") {
       _ = mailbox.post(.master(attempt: attempt, query.successor(of: server)))

@@ -47,8 +47,8 @@ final class ConnectionOwner {
   var epoch = 0
   /// Where the present attempt goes to.
   var server: RedisConfiguration.Address
-  /// Which Sentinel is asked first: the one that answered last.
-  var nextSentinel = Int.random(in: 0..<1024)
+  /// In which order the Sentinels are asked: those that answered last come first. At the start any: not everybody begins with the same one.
+  var sentinelOrder: [Int]
   /// The server has said that it is no master any more: nothing more is sent, and the link goes once what was sent is answered.
   var isDemoted = false
   /// When the Sentinels are asked again whether they still mean this server; nil while they are being asked, and without them.
@@ -72,6 +72,7 @@ final class ConnectionOwner {
     self.configuration = configuration
     self.mailbox = mailbox
     server = configuration.address
+    sentinelOrder = if case .sentinel(_, let sentinels) = configuration.address { sentinels.indices.shuffled() } else { [] }
   }
 
   deinit { inputBuffer.deallocate() }

@@ -7,6 +7,7 @@ struct Greeting {
 
   private let steps: [Step]
   let commands: [RedisCommand]
+  private let password: String
 
   init(_ configuration: RedisConfiguration) {
     var steps: [(Step, RedisCommand)] = []
@@ -19,6 +20,7 @@ struct Greeting {
     if let name = configuration.clientName { steps.append((.name, RedisCommand("CLIENT", "SETNAME", name))) }
     steps.append((.ping, RedisCommand("PING")))
     if case .sentinel = configuration.address { steps.append((.role, RedisCommand("ROLE"))) }
+    password = configuration.password ?? ""
     self.steps = steps.map(\.0)
     commands = steps.map(\.1)
   }
@@ -30,6 +32,7 @@ struct Greeting {
       guard case .role = steps[index] else { return nil }
       return reply.array?.first?.string == "master" ? nil : .notMaster
     }
+    if case .authenticate = steps[index] { return .refused(error.hiding(password)) }
     switch error.code {
     case .noAuth, .wrongPass, .loading, .maxClients: return .refused(error)
     default: break

@@ -22,8 +22,8 @@ enum Message: Sendable {
 struct Resolution: Sendable {
   var server: RedisConfiguration.Address
   var addresses: [SocketAddress]
-  /// Which Sentinel said so.
-  var sentinel = 0
+  /// In which order to ask the Sentinels next time.
+  var sentinelOrder: [Int] = []
 }
 
 /// A call on its way to the owner.
@@ -141,9 +141,10 @@ final class Mailbox: Sendable {
     _ = eventfd_read(wakeDescriptor, &count)
   }
 
-  /// Shows a new state; `refusal` nil: calls are taken.
+  /// Shows a new state; `refusal` nil: calls are taken. Nothing is shown, and nothing taken, once finished: nobody would answer.
   func publish(_ connection: ConnectionState, refusal: RedisFault?, server: RedisConfiguration.Address? = nil) {
     state.withLock { state in
+      guard !state.isFinished else { return }
       state.connection = connection
       if let server { state.server = server }
       state.refusal = refusal

@@ -49,6 +49,17 @@ public struct RedisReplyError: Error, Sendable, Hashable, CustomStringConvertibl
 
   public var description: String { message }
 
+  /// What may be shown of an answer to `AUTH`: whoever does not know that command (it was renamed, it is a proxy) may repeat what it was given,
+  /// Redis in quotes.
+  func hiding(_ password: String) -> RedisReplyError {
+    let told = message.prefix { !"'`\"".contains($0) }
+    if !password.isEmpty, told.contains(password) {
+      let word = if case .other = code { "ERR" } else { String(message.prefix { $0 != " " }) }
+      return RedisReplyError(message: "\(word) (hidden)")
+    }
+    return told.count == message.count ? self : RedisReplyError(message: told + "(hidden)")
+  }
+
   /// It is about the server's present state: the same command may succeed later.
   public var isPassing: Bool {
     switch code {

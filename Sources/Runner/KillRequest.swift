@@ -1,5 +1,6 @@
 // How an agent asks for a kill of a runner that is not its child: signal and grace stand in a file beside the records, then the runner gets
-// SIGTERM and reads it. A runner without this file, or of an earlier version, ends its attempt with TERM and the attempt's own grace.
+// SIGTERM and reads it. A runner without this file, or of an earlier version, ends its attempt with TERM and the attempt's own grace; one whose
+// file names another run only was meant by mistake, and goes on.
 // The file holds `RunnerOrder.kill` frames as they would go over the socket; it is replaced whole, and goes with the records.
 
 import Glibc
@@ -21,14 +22,23 @@ public enum KillRequest {
     return rename(fresh, target) == 0 ? 0 : errno
   }
 
-  /// What was asked about this run; nil where nothing readable was.
-  static func read(run: String, records: [UInt8]) -> (signal: Int32, graceMilliseconds: UInt64)? {
-    guard let bytes = System.contents(of: String(decoding: path(records), as: UTF8.self)) else { return nil }
+  enum Asked: Equatable {
+    /// Nothing readable: whoever sent the signal means the attempt at work.
+    case nothing
+    case kill(signal: Int32, graceMilliseconds: UInt64)
+    /// Another run is named, and this one is not.
+    case another
+  }
+
+  /// What was asked about this run.
+  static func read(run: String, records: [UInt8]) -> Asked {
+    guard let bytes = System.contents(of: String(decoding: path(records), as: UTF8.self)) else { return .nothing }
     var frames = FrameBuffer()
     frames.append(bytes)
-    var found: (signal: Int32, graceMilliseconds: UInt64)?
+    var found = Asked.nothing
     while let frame = frames.next() {
-      if case .kill(run, let signal, let grace)? = RunnerOrder(frame: frame) { found = (signal, grace) }
+      guard case .kill(let named, let signal, let grace)? = RunnerOrder(frame: frame) else { continue }
+      if named == run { found = .kill(signal: signal, graceMilliseconds: grace) } else if found == .nothing { found = .another }
     }
     return found
   }

@@ -38,13 +38,16 @@ enum ProcessTree {
 
   /// Signals exactly this process, never a later one with its pid. Returns an errno; ESRCH where it is gone.
   static func signal(_ entry: ProcessEntry, _ signal: Int32) -> Int32 {
-    guard let handle = Descriptor(cspawn_pidfd_open(entry.pid)) else {
-      guard errno == ENOSYS else { return errno }
-      return kill(entry.pid, signal) == 0 ? 0 : errno
-    }
+    let handle = Descriptor(cspawn_pidfd_open(entry.pid))
+    if handle == nil, !hasNoPidfds(errno) { return errno }
     guard ProcessEntry(pid: entry.pid)?.startTime == entry.startTime else { return ESRCH }
-    return cspawn_pidfd_send_signal(handle.raw, signal) == 0 ? 0 : errno
+    let error = handle.map { cspawn_pidfd_send_signal($0.raw, signal) } ?? kill(entry.pid, signal)
+    return error == 0 ? 0 : errno
   }
+
+  /// Whether this errno of opening a pidfd says that there are none here: an old kernel, or a filter of system calls (a container's) that knows
+  /// no better. The kernel itself refuses nobody. Then pid and time of start are all there is to go by.
+  static func hasNoPidfds(_ errno: Int32) -> Bool { errno == ENOSYS || errno == EPERM }
 
   /// The same, and one that was stopped goes on: until then it would not hear the signal.
   static func signalAndWake(_ entry: ProcessEntry, _ signal: Int32) -> Int32 {

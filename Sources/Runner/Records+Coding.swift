@@ -48,6 +48,11 @@ extension RunnerRecord {
       fields.put(3, record.outputPath)
       fields.put(4, record.cap)
       fields.put(5, record.wallMilliseconds)
+      if record.monotonicNanoseconds > 0 {
+        fields.put(6, record.timeoutMilliseconds)
+        fields.put(7, record.graceMilliseconds)
+        fields.put(8, record.monotonicNanoseconds)
+      }
       return [Kind.begin] + fields.bytes
     case .started(let record):
       fields.put(1, Int64(record.pid))
@@ -92,10 +97,13 @@ extension RunnerRecord {
       record.controlGroup = fields[6].text
       self = .opened(record)
     case Kind.begin:
-      self = .begin(
-        BeginRecord(
-          run: fields[1].text, attempt: fields[2].unsigned, outputPath: fields[3].bytes, cap: fields[4].unsigned,
-          wallMilliseconds: fields[5].signed))
+      var record = BeginRecord(
+        run: fields[1].text, attempt: fields[2].unsigned, outputPath: fields[3].bytes, cap: fields[4].unsigned,
+        wallMilliseconds: fields[5].signed)
+      record.timeoutMilliseconds = fields[6].unsigned
+      record.graceMilliseconds = fields[7].unsigned
+      record.monotonicNanoseconds = fields[8].unsigned
+      self = .begin(record)
     case Kind.started:
       var record = StartedRecord(pid: fields[1].small, wallMilliseconds: fields[2].signed)
       record.bootNanoseconds = fields[3].unsigned

@@ -2,7 +2,8 @@
 //
 // File: the magic "MUSTRUN1", then records. Record: length of the payload (4 bytes, little endian), CRC-32 of the payload (the
 // same), payload. Payload: the kind (one byte), then fields as TLV describes. The first record is `opened`.
-// Per attempt: begin, (refused | started, segments and layout in any number), exit. Unknown kinds are skipped.
+// Per attempt: begin, (refused | started, segments and layout in any number), exit; or refused alone, where there was nothing to begin with.
+// Unknown kinds are skipped.
 // When adding a kind or field, also: a golden file in Tests/RunnerTests/Golden. Nothing here is ever changed, only added to.
 
 /// The first record of a file: whose it is.
@@ -27,6 +28,11 @@ public struct BeginRecord: Sendable, Equatable {
   public var outputPath: [UInt8]
   public var cap: UInt64
   public var wallMilliseconds: Int64
+  /// As it was ordered (0: no time limit), and CLOCK_MONOTONIC at this record, by which the runner counts the limit: whoever adopts the run
+  /// holds the runner to what it was told, whatever the settings say by then. A clock of 0: not known, an earlier runner wrote this.
+  public var timeoutMilliseconds: UInt64 = 0
+  public var graceMilliseconds: UInt64 = 0
+  public var monotonicNanoseconds: UInt64 = 0
 
   public init(run: String, attempt: UInt64, outputPath: [UInt8], cap: UInt64, wallMilliseconds: Int64) {
     self.run = run
@@ -41,8 +47,8 @@ public struct BeginRecord: Sendable, Equatable {
 public struct StartedRecord: Sendable, Equatable {
   public var pid: Int32
   public var wallMilliseconds: Int64
-  /// CLOCK_BOOTTIME right before and after the start, by which the leader is told from a later process with its pid, and a deadline is known
-  /// whatever the wall clock did. 0: not known, an earlier runner wrote this.
+  /// CLOCK_BOOTTIME right before and after the start, by which the leader is told from a later process with its pid. 0: not known, an
+  /// earlier runner wrote this.
   public var bootNanoseconds: UInt64 = 0
   public var bootNanosecondsAfter: UInt64 = 0
 

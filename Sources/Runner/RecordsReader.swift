@@ -62,8 +62,8 @@ public struct RecordsReader: Sendable {
 
   /// Takes one record out of the buffer. Only with `final`, when no more bytes can be had, it judges what does not fit.
   private mutating func parse(final: Bool = false) -> Outcome {
-    let start = Int(offset - bufferStart)
     if offset == 0 {
+      let start = Int(offset - bufferStart)
       guard available >= RunnerRecord.magic.count else { return .end(torn: available > 0) }
       let length = RunnerRecord.magic.count
       guard Array(buffer[start..<start + length]) == RunnerRecord.magic else {
@@ -77,20 +77,21 @@ public struct RecordsReader: Sendable {
         return .damaged(bytes: UInt64(length))
       }
       offset += UInt64(length)
-      return parse(final: final)
     }
-    switch frame(at: start) {
-    case .whole(let payload):
-      offset += UInt64(payload.count + RunnerRecord.frameHeader)
-      // A kind from a newer runner is passed over.
-      guard let record = RunnerRecord(payload: payload) else { return parse(final: final) }
-      return .record(record)
-    case .short, .bad:
-      guard final else { return .end(torn: true) }
-      guard available > 0 else { return .end(torn: false) }
-      guard let next = resume(after: start) else { return .end(torn: true) }
-      offset += UInt64(next - start)
-      return .damaged(bytes: UInt64(next - start))
+    while true {
+      let start = Int(offset - bufferStart)
+      switch frame(at: start) {
+      case .whole(let payload):
+        offset += UInt64(payload.count + RunnerRecord.frameHeader)
+        // A kind from a newer runner is passed over, however many there are.
+        if let record = RunnerRecord(payload: payload) { return .record(record) }
+      case .short, .bad:
+        guard final else { return .end(torn: true) }
+        guard available > 0 else { return .end(torn: false) }
+        guard let next = resume(after: start) else { return .end(torn: true) }
+        offset += UInt64(next - start)
+        return .damaged(bytes: UInt64(next - start))
+      }
     }
   }
 

@@ -19,7 +19,8 @@ final class RunnerLoop {
   private var waiting: [AttemptOrder] = []
   private var isRetiring = false
   private var retryExitAt: UInt64?
-  private var giveUpExitAt: UInt64 = 0
+  /// When the exit record could not be written for the first time.
+  private var exitFailedAt: UInt64?
 
   init(signals: Descriptor, link: AgentLink, records: RecordsWriter, process: ProcessIdentity) {
     self.signals = signals
@@ -40,7 +41,12 @@ final class RunnerLoop {
       if let attempt {
         let now = System.monotonic()
         attempt.pass(now)
-        if attempt.isOver(now) { finish(attempt, now) }
+        if attempt.isOver(now) {
+          // Nobody has read the pipes while this process waited for the disk.
+          attempt.readRest(buffer: buffer)
+          let now = System.monotonic()
+          if attempt.isOver(now) { finish(attempt, now) }
+        }
       }
       if attempt == nil, startNext() { continue }
       // Before the look at the link: what cannot be sent any more closes it, and then nothing would wake this loop again.
@@ -73,14 +79,15 @@ final class RunnerLoop {
   private func takeSignals() {
     let set = cspawn_take_signals(signals.raw)
     attempt?.reap()
-    if set & 1 << UInt64(SIGTERM - 1) != 0 {
-      isRetiring = true
-      if let attempt {
-        let asked = KillRequest.read(run: attempt.order.run, records: records.path)
-        attempt.end(
-          .kill, signal: asked?.signal ?? SIGTERM, graceMilliseconds: asked?.graceMilliseconds ?? attempt.order.graceMilliseconds)
+    guard set & 1 << UInt64(SIGTERM - 1) != 0 else { return }
+    if let attempt {
+      switch KillRequest.read(run: attempt.order.run, records: records.path) {
+      case .another: return
+      case .kill(let signal, let grace): attempt.end(.kill, signal: signal, graceMilliseconds: grace)
+      case .nothing: attempt.end(.kill, signal: SIGTERM, graceMilliseconds: attempt.order.graceMilliseconds)
       }
     }
+    isRetiring = true
   }
 
   private func takeOrders() {
@@ -112,15 +119,18 @@ final class RunnerLoop {
 
   private func start(_ order: AttemptOrder) {
     if order.hasNul { return refuse(order, .malformed, EINVAL) }
-    let begin = BeginRecord(
+    var begin = BeginRecord(
       run: order.run, attempt: order.attempt, outputPath: order.outputPath, cap: order.cap,
       wallMilliseconds: System.wallMilliseconds())
+    begin.timeoutMilliseconds = order.timeoutMilliseconds
+    begin.graceMilliseconds = order.graceMilliseconds
     let resources: LaunchResources
     do {
       resources = try LaunchResources(standardInput: order.standardInput)
     } catch {
       return refuse(order, .noResources, error.error)
     }
+    begin.monotonicNanoseconds = System.monotonic()
     let error = records.append(.begin(begin))
     if error != 0 { return refuse(order, .noResources, error) }
     let spool: SpoolWriter
@@ -169,15 +179,17 @@ final class RunnerLoop {
   private func finish(_ running: RunningAttempt, _ now: UInt64) {
     if let retryExitAt, now < retryExitAt { return }
     if !running.finish(now) {
-      if retryExitAt == nil { giveUpExitAt = System.after(now, milliseconds: link.isOpen ? 10_000 : 3_600_000) }
-      if now < giveUpExitAt {
+      let failedAt = exitFailedAt ?? now
+      exitFailedAt = failedAt
+      // An agent that is there is told; it may go at any time, and then the record is all that there will ever be.
+      if now < System.after(failedAt, milliseconds: link.isOpen ? 10_000 : 3_600_000) {
         retryExitAt = System.after(now, milliseconds: 100)
         return
       }
       running.giveUpRecording()
       isRetiring = true
     }
-    retryExitAt = nil
+    (retryExitAt, exitFailedAt) = (nil, nil)
     attempt = nil
     if let message = running.endedMessage { link.post(.ended(message)) }
     if running.isClean {

@@ -18,6 +18,8 @@ final class RunningAttempt {
   /// A command that keeps changing streams with tiny writes makes records larger than its output: it is read more slowly then.
   private static let manySegments = 65536
   private static let tinySegment: UInt64 = 512
+  /// So often both pipes are read before an end: with a buffer of 64 KiB all of what a pipe holds, which is 1 MiB at most.
+  private static let lastReads = 16
 
   let order: AttemptOrder
   let startedWall: Int64
@@ -99,6 +101,8 @@ final class RunningAttempt {
 
   /// Reads once from a pipe that has something to say.
   func read(_ stream: OutputStream, buffer: UnsafeMutableRawBufferPointer) {
+    // What comes while a judged attempt waits for room for its exit record is no part of it any more.
+    guard exit == nil else { return discard(stream, buffer: buffer) }
     guard let pipe = stream == .stdout ? stdout : stderr else { return }
     let count = System.read(pipe.raw, into: buffer)
     guard count > 0 else {
@@ -107,6 +111,16 @@ final class RunningAttempt {
       return
     }
     take(stream, UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+  }
+
+  /// Reads what the pipes hold, before the attempt is judged: more may come while it is read, so not for ever.
+  func readRest(buffer: UnsafeMutableRawBufferPointer) {
+    for _ in 0..<RunningAttempt.lastReads where exit == nil {
+      var pipes = [stdout, stderr].map { pollfd(fd: $0?.raw ?? -1, events: Int16(POLLIN), revents: 0) }
+      guard stdout != nil || stderr != nil, cspawn_poll(&pipes, pipes.count, 0) > 0 else { return }
+      if pipes[0].revents != 0 { read(.stdout, buffer: buffer) }
+      if pipes[1].revents != 0 { read(.stderr, buffer: buffer) }
+    }
   }
 
   /// Reads and forgets, once the attempt is over.
@@ -118,9 +132,10 @@ final class RunningAttempt {
   private func take(_ stream: OutputStream, _ bytes: UnsafeRawBufferPointer) {
     let now = System.monotonic()
     let count = UInt64(bytes.count)
-    lastByteAt = now
     if pending.length + count > RunnerLimits.unrecorded { record(now) }
     spool.write(bytes) { [records] in records.append(.layout($0)) == 0 }
+    // Behind the write: how long the disk took is not silence of whoever holds the pipe.
+    lastByteAt = System.monotonic()
     total += count
     if total <= EndedMessage.inlineOutput {
       inlineBytes.append(contentsOf: bytes)
@@ -149,7 +164,8 @@ final class RunningAttempt {
         nobodyLeft = child < 0
         return
       }
-      if child == pid {
+      // Once the leader was waited for, its number may be that of a descendant.
+      if child == pid, status == nil {
         status = childStatus
         exitedAt = System.monotonic()
         exitedWall = System.wallMilliseconds()
@@ -159,6 +175,8 @@ final class RunningAttempt {
 
   /// Ends the tree. Of no effect once the leader has exited by itself: what it left behind is left on purpose.
   func end(_ cause: ExitRecord.Cause, signal: Int32, graceMilliseconds: UInt64) {
+    // The disk may have held this process up since it last looked: who has exited by then was ended by nobody.
+    reap()
     let now = System.monotonic()
     let signal = (1...64).contains(signal) ? signal : SIGTERM
     if ending != nil {
@@ -195,6 +213,16 @@ final class RunningAttempt {
     pending.restart()
   }
 
+  /// False where there is no room for it but what is kept for the exit record: then it goes with that one.
+  private func recordRest(_ now: UInt64) -> Bool {
+    if recordsFail { return false }
+    if pending.isEmpty { return true }
+    guard records.append(.segments(pending)) == 0 else { return false }
+    queueForAgent(now)
+    pending.restart()
+    return true
+  }
+
   private func queueForAgent(_ now: UInt64) {
     for segment in pending.segments { unsent.append(segment) }
     sendAt = min(sendAt, max(now, nextMessageAt))
@@ -216,7 +244,7 @@ final class RunningAttempt {
 
   /// Puts the output in order and writes the exit record. False where it could not be written: try again later.
   func finish(_ now: UInt64) -> Bool {
-    let record = exit ?? judge()
+    let record = exit ?? judge(now)
     exit = record
     var bytes: [UInt8] = []
     if !pending.isEmpty, !recordsFail { bytes = RunnerRecord.segments(pending).framed }
@@ -245,7 +273,7 @@ final class RunningAttempt {
     return EndedMessage(exit: exit, segments: isInline ? inlineSegments : unsent, output: isInline ? inlineBytes : nil)
   }
 
-  private func judge() -> ExitRecord {
+  private func judge(_ now: UInt64) -> ExitRecord {
     let status = status ?? 0
     let how: ExitRecord.How = status & 0x7F == 0 ? .exited(status >> 8 & 0xFF) : .signalled(status & 0x7F)
     var record = ExitRecord(run: order.run, attempt: order.attempt, how: how)
@@ -256,7 +284,10 @@ final class RunningAttempt {
     record.left = countLeft()
     if status & 0x7F != 0, status & 0x80 != 0 { record.notes.insert(.core) }
     if stdout != nil || stderr != nil { record.notes.insert(.pipeHeld) }
-    if !spool.order(layoutChanged: { [records] in records.append(.layout($0)) == 0 }) { record.notes.insert(.unordered) }
+    // Readers find a byte in the ring by how many are recorded: that has to be all of them before it is moved.
+    if spool.hasGoneRound, !recordRest(now) || !spool.order(layoutChanged: { [records] in records.append(.layout($0)) == 0 }) {
+      record.notes.insert(.unordered)
+    }
     if spool.hasFailed { record.notes.insert(.storeFailed) }
     record.total = total
     record.stored = spool.stored

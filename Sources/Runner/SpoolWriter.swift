@@ -62,9 +62,12 @@ final class SpoolWriter {
     layout = smaller
   }
 
-  /// Puts a ring that went round in order. False where it could not; the layout tells how it lies then.
+  /// The oldest bytes of the ring were overwritten: it is not in order.
+  var hasGoneRound: Bool { layout.ring > 0 && stored > layout.head && stored - layout.head > layout.ring }
+
+  /// Puts a ring that went round in order. False where it could not; the layout tells how it lies then. All that is stored has to be recorded.
   func order(layoutChanged: (SpoolLayout) -> Bool) -> Bool {
-    guard layout.ring > 0, stored > layout.head, stored - layout.head > layout.ring else { return true }
+    guard hasGoneRound else { return true }
     let turn = (stored - layout.head) % layout.ring
     let (start, end) = (layout.head, layout.head + layout.ring)
     if turn != 0 {

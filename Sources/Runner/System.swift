@@ -16,12 +16,6 @@ final class Descriptor {
   deinit { close(raw) }
 }
 
-/// The clock of the process table's start times.
-public enum BootClock {
-  /// Since boot, time in suspension included.
-  public static var nanoseconds: UInt64 { System.sinceBoot() }
-}
-
 enum System {
   static let millisecond: UInt64 = 1_000_000
 

@@ -59,6 +59,15 @@ import Testing
     #expect(found { $0.rows[run] = Self.row(.lost) }.contains { $0.contains("nobody killed its runner") })
     #expect(found { $0.ledger.killRefused[run] = "404 unknown_run" }.contains { $0.contains("kill it was refused") })
     #expect(found { $0.ledger.killRefused[run] = "409 already_ended" } == [])
+    #expect(found { $0.ends[run] = 2 }.contains { $0.contains("ended more often") })
+    #expect(
+      found {
+        $0.ledger.posts[Self.number] = PostRecord(number: Self.number, at: 1, answeredAt: 2, outcome: .refused(503))
+      }.contains { $0.contains("refused (503)") })
+    #expect(
+      found {
+        $0.ledger.posts = [:]; $0.rows = [:]; $0.ledger.seen = [:]
+      }.contains { $0.contains("never posted") })
     #expect(found { $0.oddLines = ["half a li"] }.count == 1)
     #expect(found { $0.surprises = ["agent 1 ended by itself"] }.count == 1)
     #expect(found { $0.leftBehind = [ProcessEntry(pid: 9, commandLine: "sleep 600")] }.count == 1)
@@ -84,17 +93,23 @@ import Testing
   }
 
   @Test func aLostRunIsExplainedByItsOwnRunnersEndOnly() {
-    func lost(runner: Int32, agent: Int) -> [String] {
+    func lost(runner: Int32, agent: Int, at: Int = 1500, named: Bool = true) -> [String] {
       found {
         $0.rows[Self.run] = Self.row(.lost)
         $0.ledger.seen[Self.run]?.verdict = "lost"
         $0.ends = [:]
-        $0.deeds.runnerKills = [Deeds.RunnerKill(agent: agent, pid: runner, at: 1500)]
+        if !named { $0.starts = [:] }
+        $0.deeds.runnerKills = [Deeds.RunnerKill(agent: agent, pid: runner, at: at)]
       }
     }
     #expect(lost(runner: 100, agent: 0) == [])
     #expect(lost(runner: 101, agent: 0).count == 1)
     #expect(lost(runner: 100, agent: 1).count == 1)
+    // Killed before it was posted, or after it was lost.
+    for at in [999, 2001] { #expect(lost(runner: 100, agent: 0, at: at).count == 1) }
+    // It did not come so far as to name its runner: any of that agent's, in its time.
+    #expect(lost(runner: 101, agent: 0, named: false) == [])
+    for at in [999, 2001] { #expect(lost(runner: 101, agent: 0, at: at, named: false).count == 1) }
   }
 
   @Test func whatWasPostedBetweenACopyAndItsReturnMayBeForgottenButNotStartedTwice() {
@@ -146,6 +161,7 @@ import Testing
       evidence.ledger.seen[run] = Sighting(verdict: "succeeded", verdictAt: 2000, contradictions: [("failed", 3000)])
       evidence.rows[run] = RunRow(json)
       evidence.starts[run] = (0..<2).compactMap { StartLine("\(run) \(100 + $0) \(number)") }
+      evidence.ends[run] = 2
       if restored { evidence.deeds.restores = [Deeds.Restore(copiedAt: 900, restoredAt: 2500)] }
       return PromiseCheck(evidence).violations.count
     }
@@ -156,7 +172,7 @@ import Testing
   @Test func plainTasksAreAsDurableAsTheirRedis() {
     func plain(forgets: Bool, starts: Int) -> PromiseCheck {
       var evidence = Evidence(seed: 1, agents: 1, redisForgets: forgets, databaseGoesBack: false)
-      evidence.ledger.plain[4] = true
+      evidence.ledger.plain[4] = PlainRecord(at: 1000, answered: true)
       for index in 0..<starts { evidence.starts["host-0-\(index)"] = [StartLine("host-0-\(index) 1 plain 4")].compactMap { $0 } }
       return PromiseCheck(evidence)
     }
@@ -165,5 +181,90 @@ import Testing
       #expect(plain(forgets: false, starts: count).violations.isEmpty == (count == 1))
     }
     #expect(plain(forgets: true, starts: 2).plainTwice == 1 && plain(forgets: true, starts: 0).plainNever == 1)
+  }
+
+  @Test func aLoadThatIsNotTakenIsFound() {
+    func accepted(_ count: Int, fewest: Int) -> [String] {
+      found { $0.postings = [Posting(when: "afterwards", wanted: 300, accepted: count, fewest: fewest)] }
+    }
+    #expect(accepted(300, fewest: 300) == [])
+    #expect(accepted(299, fewest: 300) == ["only 299 of 300 runs were accepted afterwards"])
+    // While things are killed: half, and of a load that is faster than it could be kept up no more than five a second.
+    #expect(Posting.fewest(of: 300, within: 120) == 150)
+    #expect(Posting.fewest(of: 3000, within: 120) == 600)
+    #expect(Posting.fewest(of: 100_000, within: 60) == 300)
+  }
+
+  @Test func whatDoesNotEndByItselfHasToBeKilled() {
+    func endless(_ state: RunState, exitCode: Int? = nil, started: Bool = true, asked: Bool = true) -> [String] {
+      var evidence = Evidence.madeUp()
+      evidence.add("host-0-01", .endless, state, exitCode: exitCode, runners: started ? [70] : [], ends: exitCode == nil ? 0 : 1)
+      if asked { evidence.ledger.killAsked["host-0-01"] = 1500 }
+      return evidence.violations
+    }
+    #expect(endless(.killed) == [] && endless(.cancelled, started: false) == [])
+    #expect(endless(.cancelled).contains { $0.contains("and was started") })
+    #expect(endless(.succeeded, exitCode: 0).contains { $0.contains("cannot be") })
+    #expect(endless(.timedOut).contains { $0.contains("cannot be") })
+    #expect(endless(.killed, asked: false).contains { $0.contains("cannot be") })
+    // A kill that does nothing at all.
+    #expect(endless(.running).contains { $0.contains("is still running") })
+  }
+
+  @Test func onlyWhatWasForgottenMayBeUnknownToAKill() {
+    func refused(_ outcome: PostRecord.Outcome, restored: Bool) -> Int {
+      var evidence = Evidence.madeUp()
+      evidence.add("host-0-01", .short, .succeeded, exitCode: 0, runners: [70], ends: 1)
+      for number in evidence.ledger.posts.keys {
+        evidence.ledger.posts[number] = PostRecord(number: number, at: 1000, answeredAt: 1010, outcome: outcome)
+      }
+      evidence.ledger.killRefused["host-0-01"] = "404 unknown_run"
+      if restored { evidence.deeds.restores = [Deeds.Restore(copiedAt: 900, restoredAt: 1200)] }
+      return evidence.violations.count
+    }
+    for outcome in [PostRecord.Outcome.accepted(["host-0-01"]), .unanswered("cut")] {
+      #expect(refused(outcome, restored: false) == 1)
+      #expect(refused(outcome, restored: true) == 0)
+    }
+  }
+
+  @Test func ofARunThatOnlyItsAgentKnowsTheLineTellsWhatItHadToDo() {
+    func unknown(_ state: RunState, exitCode: Int, ends: Int = 1, kind: PostedTask.Kind = .short) -> [String] {
+      var evidence = Evidence.madeUp()
+      evidence.add("host-0-01", kind, state, exitCode: exitCode, runners: [70], ends: ends, isUnknown: true)
+      evidence.ledger.numbers = [:]
+      evidence.deeds.restores = [Deeds.Restore(copiedAt: 900, restoredAt: 1200)]
+      return evidence.violations
+    }
+    #expect(unknown(.succeeded, exitCode: 0) == [])
+    #expect(unknown(.failed, exitCode: 3).contains { $0.contains("cannot be") })
+    #expect(unknown(.succeeded, exitCode: 0, ends: 0).contains { $0.contains("did not come to its end") })
+    // Its first attempt may be all that is known.
+    #expect(unknown(.failed, exitCode: 1, kind: .retrying) == [])
+    #expect(unknown(.failed, exitCode: 7, kind: .retrying).contains { $0.contains("cannot be") })
+  }
+
+  @Test func whatFailsByItselfDoesSoAtItsEnd() {
+    for kind in [PostedTask.Kind.failing, .suicidal] {
+      var evidence = Evidence.madeUp()
+      evidence.add("host-0-01", kind, .failed, runners: [70])
+      #expect(evidence.violations.contains { $0.contains("did not come to its end") }, "\(kind)")
+    }
+  }
+
+  @Test func aProgramThatGrowsWithWhatItDoesIsFound() {
+    func grown(_ program: Program, descriptors: Int = 0, residentKiB: Int = 0) -> Int {
+      found {
+        let before = Holding(descriptors: 30, residentKiB: 20_000)
+        let after = Holding(descriptors: 30 + descriptors, residentKiB: 20_000 + residentKiB)
+        $0.growth = [Growth(program: program, before: before, after: after)]
+      }.count
+    }
+    for (program, mostKiB) in [(Program.dashboard, Growth.mostKiBOfDashboard), (.agent(1), Growth.mostKiBOfAgent)] {
+      #expect(grown(program, descriptors: Growth.mostDescriptors, residentKiB: mostKiB) == 0)
+      #expect(grown(program, descriptors: Growth.mostDescriptors + 1) == 1)
+      #expect(grown(program, residentKiB: mostKiB + 1) == 1)
+      #expect(grown(program, descriptors: -9, residentKiB: -9000) == 0)
+    }
   }
 }

@@ -39,7 +39,7 @@ import Testing
       #expect(health["redisServer"] as? String == "127.0.0.1:\(old.port), the master \"fleet\" by Sentinel")
       let auuids = try await flow(stand, "s1", to: file) {
         try await old.kill()
-        _ = try await eventually("the dashboard is at the new master") { () async throws -> Bool? in
+        _ = try await eventually("the dashboard is at the new master", within: 60) { () async throws -> Bool? in
           let server = try await stand.get("/v1/health")["redisServer"] as? String ?? ""
           let new = try await group.master()
           return new !== old && server.contains("\(new.port)") ? true : nil
@@ -62,7 +62,7 @@ import Testing
       let new = group.servers[1]
       let auuids = try await flow(stand, "s2", to: file) {
         try await group.sentinels[0].ask("SENTINEL", "FAILOVER", SentinelGroup.name)
-        _ = try await eventually("the agent is registered at the new master, and so is the dashboard") {
+        _ = try await eventually("the agent is registered at the new master, and so is the dashboard", within: 60) {
           () async throws -> Bool? in
           let clients = try await new.ask("CLIENT", "LIST").string ?? ""
           return clients.contains("name=muster-agent-s2-control") && clients.contains("name=muster-dashboard ") ? true : nil
@@ -82,7 +82,7 @@ import Testing
       let file = stand.folder.appendingPathComponent("starts")
       let server = try await stand.get("/v1/health")["redisServer"] as? String ?? ""
       #expect(group.masters.allSatisfy { server.contains("127.0.0.1:\($0.port)") })
-      let answer = try await stand.post("/v1/producer/blue/task?wait=10", ["taskname": "echo $MUSTER_RUN >> \(file.path)"])
+      let answer = try await stand.post("/v1/producer/blue/task?wait=60", ["taskname": "echo $MUSTER_RUN >> \(file.path)"])
       #expect(answer.status == 200, "\(answer.text)")
       var auuids = (answer["runs"] as? [[String: Any]] ?? []).compactMap { $0["auuid"] as? String }
       #expect(auuids.count == 1)
@@ -94,7 +94,7 @@ import Testing
         try await group.beginMoving(slot, from: old, to: new)
         while try await group.moveKeys(1, of: slot, from: old, to: new) > 0 {}
         try await group.endMoving(slot, from: old, to: new)
-        _ = try await eventually("the agent is at the new node") { () async throws -> Bool? in
+        _ = try await eventually("the agent is at the new node", within: 60) { () async throws -> Bool? in
           try await new.ask("CLIENT", "LIST").string?.contains("name=muster-agent-c1-control") ?? false ? true : nil
         }
       }
@@ -103,7 +103,7 @@ import Testing
       // The master that holds them now is killed; its replica takes its place.
       auuids += try await flow(stand, "c1", to: file) {
         try await new.kill()
-        _ = try await eventually("its replica serves the slot") { () async throws -> Bool? in
+        _ = try await eventually("its replica serves the slot", within: 60) { () async throws -> Bool? in
           try await group.owner(of: "{c1}").server === group.replicas[group.masters.firstIndex { $0 === new } ?? 0] ? true : nil
         }
       }
@@ -124,12 +124,12 @@ import Testing
     try await withStand(redisSettings: settings) { (stand: Stand) async throws -> Void in
       let agent = try await stand.startAgent(uuid)
       try await holder.kill()
-      _ = try await eventually("its replica serves the set, and the agent stands in it") { () async throws -> Bool? in
+      _ = try await eventually("its replica serves the set, and the agent stands in it", within: 60) { () async throws -> Bool? in
         let now = try await group.owner(of: "muster:agents").server
         guard now !== holder else { return nil }
         return try await now.ask("ZSCORE", "muster:agents", uuid).isNull ? nil : true
       }
-      _ = try await eventually("the dashboard finds Redis whole") { () async throws -> Bool? in
+      _ = try await eventually("the dashboard finds Redis whole", within: 60) { () async throws -> Bool? in
         try await stand.get("/v1/health")["redis"] as? String == "connected" ? true : nil
       }
       let auuid = try await stand.task(uuid, "echo here")

@@ -5,35 +5,41 @@ import Glibc
 import Testing
 
 @Suite struct LimitsTests {
-  private static let total = 2 << 30
+  private static let total = 10_000_000_000
   private static let cap = 32 << 20
 
-  @Test func aRunThatPrintsGigabytesLeavesEverybodyAtTheirSizeAndOthersAtTheirPace() async throws {
+  @Test func aRunThatPrintsTenGigabytesLeavesEverybodyAtTheirSizeAndOthersAtTheirPace() async throws {
     try await withStand { (stand: Stand) async throws -> Void in
       let agent = try await stand.startAgent("big")
       for _ in 0..<3 { _ = try await stand.verdict(try await stand.task("big", "true")) }
       let before = (agent: try Self.peak(agent.pid), dashboard: try Self.peak(stand.dashboard.pid))
-      let auuid = try await stand.task("big", "exec head -c \(Self.total) /dev/zero", ["timeout": 500])
+      let auuid = try await stand.task("big", "exec head -c \(Self.total) /dev/zero", ["timeout": 900])
       _ = try await eventually("it prints") {
         (try await stand.get("/v1/runs/\(auuid)"))["state"] as? String == "running" ? true : nil
       }
-      var (beside, runner) = (0, 0)
+      let began = ContinuousClock.now
+      var (beside, runner) = ([Duration](), 0)
       while try await stand.get("/v1/runs/\(auuid)")["state"] as? String == "running" {
+        let posted = ContinuousClock.now
         let other = try await stand.post("/v1/producer/big/task?wait=60", ["taskname": "echo beside"])
         #expect(other.status == 200, "\(other.status) \(other.text)")
-        if try await stand.get("/v1/runs/\(auuid)")["state"] as? String == "running" { beside += 1 }
+        if try await stand.get("/v1/runs/\(auuid)")["state"] as? String == "running" { beside.append(posted.duration(to: .now)) }
         for pid in Self.runners(of: agent.pid) { runner = max(runner, (try? Self.peak(pid)) ?? 0) }
       }
-      #expect(beside >= 2, "only \(beside) other runs ended while it printed")
+      let took = began.duration(to: .now)
+      let median = beside.isEmpty ? took : beside.sorted()[beside.count / 2]
+      print("MEASURED 10 GB in \(took); \(beside.count) other runs beside it, half of them within \(median)")
+      // On a machine of any speed: one that waited for it would take as long as it does.
+      #expect(beside.count >= 4 && median < took / 4, "\(beside.count) other runs ended while it printed for \(took)")
       let run = try await stand.verdict(auuid)
       #expect(run["state"] as? String == "succeeded")
       #expect(run["outputBytes"] as? Int == Self.total)
       #expect(run["droppedBytes"] as? Int == Self.total - Self.cap)
       let after = (agent: try Self.peak(agent.pid), dashboard: try Self.peak(stand.dashboard.pid))
-      #expect(after.agent - before.agent < 48 << 10, "KiB: the agent grew from \(before.agent) to \(after.agent)")
+      #expect(after.agent - before.agent < 32 << 10, "KiB: the agent grew from \(before.agent) to \(after.agent)")
       #expect(
-        after.dashboard - before.dashboard < 160 << 10, "KiB: the dashboard grew from \(before.dashboard) to \(after.dashboard)")
-      #expect(runner > 0 && runner < 64 << 10, "KiB: a runner had \(runner)")
+        after.dashboard - before.dashboard < 96 << 10, "KiB: the dashboard grew from \(before.dashboard) to \(after.dashboard)")
+      #expect(runner > 0 && runner < 32 << 10, "KiB: a runner had \(runner)")
       // What is kept arrives, and the log says what is missing and where.
       _ = try await eventually("head and tail are there", within: 120) {
         try await stand.get(

@@ -13,9 +13,19 @@ import Testing
     Scripts.send, Scripts.control, Scripts.tombstone, Scripts.compare, Scripts.acknowledge, Scripts.takeLease, Scripts.renewLease,
     Scripts.dropLease, Scripts.confirm, Scripts.movePlain, Scripts.presence, Scripts.result, Scripts.append,
     Scripts.takeDashboard,
-    Scripts.renewDashboard, Scripts.dropDashboard, Scripts.raiseFence,
+    Scripts.renewDashboard, Scripts.dropDashboard, Scripts.raiseFence, Scripts.raiseFenceWhenFull,
   ]
-  enum Side: String, CaseIterable { case agent, dashboard }
+  enum Side: String, CaseIterable {
+    case agent, dashboard
+
+    /// What makes up its part of the life.
+    var commands: Set<String> {
+      switch self {
+      case .agent: ["HGETALL", "BLPOP", "confirm", "append", "result"]
+      case .dashboard: ["send", "XREAD", "XDEL", "acknowledge"]
+      }
+    }
+  }
 
   private struct Cut: Sendable {
     var place: RedisProxy.Place
@@ -31,11 +41,13 @@ import Testing
       (stand: Stand) async throws -> Void in
       let port = side == .agent ? proxy.port : server.port
       try await stand.startAgent("x1", settings: ["redis": ["addr": "127.0.0.1", "port": port]])
-      let life = try await life(stand, proxy)
+      let life = try await life(side, stand, proxy)
       let cuts = life.flatMap { place in RedisProxy.Loss.allCases.map { Cut(place: place, loss: $0) } }
       var auuids: [String] = []
       for (index, cut) in cuts.enumerated() where index % parts == part && (!killing || cut.loss == .reply) {
-        let pid = server.pid ?? 0
+        // Killed by the last cut after its run had ended.
+        if killing && server.hasEnded { try await server.restart() }
+        let pid = try #require(server.pid)
         proxy.cut(at: cut.place, losing: cut.loss) { if killing { kill(pid, SIGKILL) } }
         let auuid = try await stand.task("x1", command(stand))
         auuids.append(auuid)
@@ -55,7 +67,7 @@ import Testing
         }
         #expect(run["state"] as? String == "succeeded", "\(side) \(cut.place) \(cut.loss): \(run)")
         // What comes by itself, once a second, may come after the end.
-        let limit = ContinuousClock.now + .milliseconds(1300)
+        let limit = ContinuousClock.now + .seconds(3)
         while !proxy.hasCut && .now < limit { try await Task.sleep(for: .milliseconds(10)) }
         if proxy.hasCut { reached.append("\(cut.place.command) \(cut.loss)") }
         proxy.disarm()
@@ -83,9 +95,11 @@ import Testing
   }
 
   /// What passes from the posting of a task until everybody has forgotten it, at most two of a kind.
-  private func life(_ stand: Stand, _ proxy: RedisProxy) async throws -> [RedisProxy.Place] {
+  private func life(_ side: Side, _ stand: Stand, _ proxy: RedisProxy) async throws -> [RedisProxy.Place] {
     proxy.record()
     try await stand.expectEnded(try await stand.task("x1", command(stand)), "succeeded")
+    _ = try await eventually("all that makes up a life has passed") { proxy.hasRecorded(side.commands) ? true : nil }
+    // And what only sometimes follows.
     try await Task.sleep(for: .milliseconds(300))
     let idle: Set<String> = ["INFO", "CONFIG", "CLIENT", "PING"]
     return proxy.recorded().filter { $0.occurrence <= 2 && !idle.contains($0.command) }
@@ -98,12 +112,12 @@ import Testing
       }
       return try await group.reduce(into: Set<String>()) { $0.formUnion($1) }
     }
-    // What makes up the life.
-    for command in ["send", "HGETALL", "BLPOP", "confirm", "append", "result", "XREAD", "XDEL", "acknowledge"] {
+    for command in Side.allCases.flatMap(\.commands) {
       for loss in RedisProxy.Loss.allCases { #expect(reached.contains("\(command) \(loss)"), "\(command) \(loss)") }
     }
   }
 
+  /// Rule `cameBackEmpty`.
   @Test func redisIsKilledBetweenAnyTwoCommandsOfALifeAndComesBackEmpty() async throws {
     try await withThrowingTaskGroup(of: Void.self) { group in
       for side in Side.allCases { group.addTask { _ = try await lose(side, 0, of: 1, killing: true) } }

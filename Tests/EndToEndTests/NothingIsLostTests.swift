@@ -6,6 +6,7 @@ import RedisTestSupport
 import Testing
 
 @Suite struct NothingIsLostTests {
+  /// Rules `mark`, `ask`.
   @Test func theDashboardIsKilledInTheMiddleOf200Tasks() async throws {
     try await withStand { (stand: Stand) async throws -> Void in
       try await stand.startAgent("k1")
@@ -39,12 +40,10 @@ import Testing
       let file = stand.folder.appendingPathComponent("starts")
       let auuids = try await postMany(stand, "k3", 200, to: file)
       for _ in 0..<2 {
-        let pid = try await stand.redisCLI("info", "server").split(whereSeparator: \.isNewline).first {
-          $0.hasPrefix("process_id:")
-        }
-        kill(pid_t(pid?.dropFirst(11) ?? "") ?? 0, SIGKILL)
+        let killed = try await stand.redisProcess()
+        kill(killed, SIGKILL)
         _ = try await eventually("the dashboard has started its Redis again") {
-          try await stand.redisCLI("ping") == "PONG" ? true : nil
+          try await stand.redisProcess() != killed ? true : nil
         }
       }
       try await expectEachOnce(stand, auuids, in: file)
@@ -65,7 +64,7 @@ import Testing
       try await stand.agent("o1").end(SIGKILL)
       try await stand.startAgent("o1")
       #expect(try await stand.get("/v1/runs/\(auuid)")["state"] as? String == "running")
-      FileManager.default.createFile(atPath: gate.path, contents: nil)
+      #expect(FileManager.default.createFile(atPath: gate.path, contents: nil))
       let run = try await stand.verdict(auuid)
       #expect(run["state"] as? String == "failed" && run["exitCode"] as? Int == 42)
       let log = try await eventually("the output is complete") {
@@ -76,14 +75,20 @@ import Testing
     }
   }
 
+  /// Its command has written its line: from now on another one would be a second start.
+  private func expectStart(_ auuid: String, in file: URL) async throws {
+    _ = try await eventually("its command has begun") {
+      try String(contentsOf: file, encoding: .utf8) == "\(auuid)\n" ? true : nil
+    }
+  }
+
   @Test func aRunWhoseRunnerIsKilledWithItsAgentIsLostAndNeverStartedAgain() async throws {
     try await withStand { (stand: Stand) async throws -> Void in
       let agent = try await stand.startAgent("l1")
       let file = stand.folder.appendingPathComponent("starts")
-      let auuid = try await stand.task("l1", "echo $MUSTER_RUN >> \(file.path); sleep 30")
-      _ = try await eventually("it runs") {
-        try await stand.get("/v1/runs/\(auuid)")["state"] as? String == "running" ? true : nil
-      }
+      let auuid = try await stand.task("l1", "echo $MUSTER_RUN >> \(file.path); sleep 300")
+      try await stand.run(auuid, is: "running")
+      try await expectStart(auuid, in: file)
       let runners = String(decoding: try await output(of: "pgrep", ["-P", "\(agent.pid)"], allowFailure: true), as: UTF8.self)
         .split(separator: "\n").compactMap { pid_t($0) }
       #expect(!runners.isEmpty)
@@ -97,14 +102,14 @@ import Testing
     }
   }
 
+  /// Rule `file`.
   @Test func aCleanedAwayOutputFileDoesNotMakeAKilledRunStartTwice() async throws {
     try await withStand { (stand: Stand) async throws -> Void in
       let agent = try await stand.startAgent("l2")
       let file = stand.folder.appendingPathComponent("starts")
-      let auuid = try await stand.task("l2", "echo $MUSTER_RUN >> \(file.path); sleep 30")
-      _ = try await eventually("it runs") {
-        try await stand.get("/v1/runs/\(auuid)")["state"] as? String == "running" ? true : nil
-      }
+      let auuid = try await stand.task("l2", "echo $MUSTER_RUN >> \(file.path); sleep 300")
+      try await stand.run(auuid, is: "running")
+      try await expectStart(auuid, in: file)
       let runners = String(decoding: try await output(of: "pgrep", ["-P", "\(agent.pid)"], allowFailure: true), as: UTF8.self)
         .split(separator: "\n").compactMap { pid_t($0) }
       try FileManager.default.removeItem(at: stand.stateFolder("l2").appendingPathComponent("log/runs/\(auuid).log"))
@@ -117,10 +122,7 @@ import Testing
   @Test func tasksAreAcceptedWhileRedisIsAwayAndRunWhenItIsBack() async throws {
     try await withStand { (stand: Stand) async throws -> Void in
       try await stand.startAgent("r1")
-      let pid = try await stand.redisCLI("info", "server").split(whereSeparator: \.isNewline).first {
-        $0.hasPrefix("process_id:")
-      }
-      let server = pid_t(pid?.dropFirst(11) ?? "") ?? 0
+      let server = try await stand.redisProcess()
       kill(server, SIGSTOP)
       let auuid = try await stand.task("r1", "echo still here")
       #expect(try await stand.get("/v1/health").status == 200)
@@ -151,8 +153,9 @@ import Testing
     try await withStand { (stand: Stand) async throws -> Void in
       try await stand.startAgent("slow", settings: ["task": ["concurrency": 1]])
       try await stand.startAgent("quick")
-      for _ in 0..<150 { _ = try await stand.task("slow", "sleep 0.2") }
-      let answer = try await stand.post("/v1/producer/quick/task?wait=5", ["taskname": "true"])
+      // A minute and more of work, so that behind all of it nothing could end in time.
+      for _ in 0..<150 { _ = try await stand.task("slow", "sleep 0.5") }
+      let answer = try await stand.post("/v1/producer/quick/task?wait=30", ["taskname": "true"])
       #expect(answer.status == 200)
       let inbox = Int(try await stand.redisCLI("hlen", "muster:{slow}:inbox")) ?? 99
       #expect(inbox <= 65)

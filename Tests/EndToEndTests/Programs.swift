@@ -12,15 +12,16 @@ struct StandFault: Error, CustomStringConvertible {
 /// Waits for something that will be true, with a deadline; polling, because the programs are other processes.
 func eventually<T>(_ what: String, within seconds: Double = 30, _ look: () async throws -> T?) async throws -> T {
   let deadline = ContinuousClock.now + .seconds(seconds)
-  var last: (any Error)?
-  while ContinuousClock.now < deadline {
+  while true {
+    // Looked at once more when the time is up: the machine may have given none to the last sleep.
+    let isOver = ContinuousClock.now >= deadline
+    var last: (any Error)?
     do {
       if let found = try await look() { return found }
-      last = nil
     } catch { last = error }
+    guard !isOver else { throw StandFault("not within \(seconds) s: \(what)\(last.map { " (last: \($0))" } ?? "")") }
     try await Task.sleep(for: .milliseconds(20))
   }
-  throw StandFault("not within \(seconds) s: \(what)\(last.map { " (last: \($0))" } ?? "")")
 }
 
 /// A program of ours, or a server, that runs until it is ended. Not Foundation's `Process`: that one notices an end by a descriptor that the

@@ -4,6 +4,7 @@ import Foundation
 import Glibc
 import Redis
 import RedisTestSupport
+import Shared
 import Testing
 
 @Suite struct RedisMoodTests {
@@ -14,6 +15,16 @@ import Testing
       auuids.append(try await stand.task(uuid, "echo $MUSTER_RUN >> \(stand.starts.path); sleep 0.1; echo done"))
     }
     return auuids
+  }
+
+  /// One that goes on until the file `gate` is there, and has begun.
+  private func postWaiting(_ stand: Stand, _ uuid: String, for gate: URL) async throws -> String {
+    let auuid = try await stand.task(
+      uuid, "echo $MUSTER_RUN >> \(stand.starts.path); while [ ! -e \(gate.path) ]; do sleep 0.1; done; echo done")
+    _ = try await eventually("it has begun") {
+      try String(contentsOf: stand.starts, encoding: .utf8).contains(auuid) ? true : nil
+    }
+    return auuid
   }
 
   private func expectEachOnce(_ stand: Stand, _ auuids: [String], within seconds: Double = 40) async throws {
@@ -28,7 +39,8 @@ import Testing
     }
   }
 
-  /// A mood is in the logs when it begins and when it is over.
+  /// A mood is in the logs when it begins and when it is over. The limits leave room for what a slow machine adds, such as a call that took
+  /// too long; a line for each attempt would be dozens.
   private func expectQuietLogs(_ stand: Stand, _ uuid: String, atMost limit: Int, _ place: SourceLocation = #_sourceLocation)
     throws
   {
@@ -68,9 +80,9 @@ import Testing
       let took = back.duration(to: .now)
       print("MEASURED away: first verdict \(took) after Redis was back")
       // The longest pause (5 s), a look, and a slow machine.
-      #expect(took < .seconds(12))
+      #expect(took < .seconds(30))
       try await expectEachOnce(stand, auuids + more)
-      try expectQuietLogs(stand, "w1", atMost: 6)
+      try expectQuietLogs(stand, "w1", atMost: 8)
     }
     try await server.stop()
   }
@@ -81,10 +93,13 @@ import Testing
     try await withStand(redis: "127.0.0.1:\(server.port)") { (stand: Stand) async throws -> Void in
       try await stand.startAgent("f1", settings: ["task": ["concurrency": 2]])
       let before = try await post(stand, "f1", 1)
-      let under = try await stand.task("f1", "echo $MUSTER_RUN >> \(stand.starts.path); sleep 3; echo done")
       try await stand.expectEnded(before[0], "succeeded")
+      let gate = stand.folder.appendingPathComponent("gate")
+      let under = try await postWaiting(stand, "f1", for: gate)
       _ = try await redis.send(RedisCommand("CONFIG", "SET", "maxmemory", "1"))
       let began = ContinuousClock.now
+      // It ends while nobody can be told.
+      #expect(FileManager.default.createFile(atPath: gate.path, contents: nil))
       let auuids = try await post(stand, "f1", 3) + [under]
       _ = try await eventually("both say it") {
         let said = try await stand.get("/v1/health")["redis"] as? String ?? ""
@@ -98,7 +113,7 @@ import Testing
       // Whether it could still be told that it runs or not: nobody takes it for unknown.
       let state = try await stand.get("/v1/runs/\(under)")["state"] as? String ?? ""
       #expect(["sent", "running"].contains(state), "\(state)")
-      try expectQuietLogs(stand, "f1", atMost: 4)
+      try expectQuietLogs(stand, "f1", atMost: 6)
       _ = try await redis.send(RedisCommand("CONFIG", "SET", "maxmemory", "0"))
       let back = ContinuousClock.now
       try await expectEachOnce(stand, auuids)
@@ -108,8 +123,46 @@ import Testing
         let health = try await agentHealth(stand, "f1")
         return said == "connected" && health == "healthy" ? true : nil
       }
-      try expectQuietLogs(stand, "f1", atMost: 4)
+      try expectQuietLogs(stand, "f1", atMost: 6)
       #expect(stand.dashboard.text.contains("Redis does what it is asked again"))
+    }
+    await redis.close()
+    try await server.stop()
+  }
+
+  /// Whether a verdict stands in the stream and waits for a dashboard.
+  private func verdictWaits(_ redis: RedisConnection, of agent: AgentID) async throws -> Bool {
+    let entries = try await redis.send(RedisCommand("XRANGE", Keys.verdicts(Keys.shard(agent)), "-", "+")).array ?? []
+    let messages = entries.compactMap { $0.array?.last?.array?.last?.bytes }
+    return try messages.contains { try ReportBatch(bytes: $0).events.contains { $0.kind == .ended } }
+  }
+
+  @Test func fullOfReportsWhenTheDashboardStarts() async throws {
+    let server = try await RedisServerProcess.start()
+    let redis = RedisConnection(server.configuration)
+    try await withStand(redis: "127.0.0.1:\(server.port)") { (stand: Stand) async throws -> Void in
+      try await stand.startAgent("p1")
+      let gate = stand.folder.appendingPathComponent("gate")
+      let reported = try await postWaiting(stand, "p1", for: gate)
+      // Nobody reads the report, and then there is no room.
+      try await stand.killDashboard()
+      #expect(FileManager.default.createFile(atPath: gate.path, contents: nil))
+      _ = try await eventually("the verdict waits in Redis", within: 60) {
+        try await verdictWaits(redis, of: AgentID("p1")) ? true : nil
+      }
+      _ = try await redis.send(RedisCommand("CONFIG", "SET", "maxmemory", "1"))
+      try await stand.restartDashboard()
+      // It writes all the same, and makes room.
+      try await stand.expectEnded(reported, "succeeded", within: 60)
+      _ = try await eventually("what was read is deleted", within: 60) {
+        try await redis.send(RedisCommand("XLEN", Keys.verdicts(Keys.shard(AgentID("p1"))))).integer == 0 ? true : nil
+      }
+      _ = try await eventually("it says that Redis is full", within: 60) {
+        (try await stand.get("/v1/health")["redis"] as? String ?? "").contains("OOM") ? true : nil
+      }
+      let waiting = try await post(stand, "p1", 2)
+      _ = try await redis.send(RedisCommand("CONFIG", "SET", "maxmemory", "0"))
+      try await expectEachOnce(stand, [reported] + waiting, within: 60)
     }
     await redis.close()
     try await server.stop()
@@ -120,13 +173,14 @@ import Testing
     let redis = RedisConnection(server.configuration)
     try await withStand(redis: "127.0.0.1:\(server.port)") { (stand: Stand) async throws -> Void in
       try await stand.startAgent("o1")
-      let under = try await stand.task("o1", "echo $MUSTER_RUN >> \(stand.starts.path); sleep 3; echo done")
-      _ = try await eventually("it runs") {
-        try await stand.get("/v1/runs/\(under)")["state"] as? String == "running" ? true : nil
-      }
+      let gate = stand.folder.appendingPathComponent("gate")
+      let under = try await postWaiting(stand, "o1", for: gate)
+      try await stand.run(under, is: "running")
       // A replica of a master that nobody can reach: it keeps its data and takes no write.
       _ = try await redis.send(RedisCommand("REPLICAOF", "127.0.0.1", "1"))
       let began = ContinuousClock.now
+      // It ends while nobody can be told.
+      #expect(FileManager.default.createFile(atPath: gate.path, contents: nil))
       let auuids = try await post(stand, "o1", 3) + [under]
       _ = try await eventually("health says it") {
         try await stand.get("/v1/health")["redis"] as? String != "connected" ? true : nil
@@ -135,7 +189,7 @@ import Testing
       // No lease can be renewed, and silence says nothing.
       try await Task.sleep(for: .seconds(18) - began.duration(to: .now))
       #expect(try await stand.get("/v1/runs/\(under)")["state"] as? String == "running")
-      try expectQuietLogs(stand, "o1", atMost: 8)
+      try expectQuietLogs(stand, "o1", atMost: 10)
       _ = try await redis.send(RedisCommand("REPLICAOF", "NO", "ONE"))
       let back = ContinuousClock.now
       try await expectEachOnce(stand, auuids)
@@ -156,7 +210,7 @@ import Testing
       print("MEASURED slow: one run in \(began.duration(to: .now))")
       try await expectEachOnce(stand, try await post(stand, "s1", 20))
       #expect(try await stand.get("/v1/agents/s1")["online"] as? Bool == true)
-      try expectQuietLogs(stand, "s1", atMost: 1)
+      try expectQuietLogs(stand, "s1", atMost: 4)
     }
     try await server.stop()
   }
@@ -180,7 +234,7 @@ import Testing
       let back = ContinuousClock.now
       try await expectEachOnce(stand, auuids + more)
       print("MEASURED silent: all verdicts \(back.duration(to: .now)) after it spoke again")
-      try expectQuietLogs(stand, "q1", atMost: 6)
+      try expectQuietLogs(stand, "q1", atMost: 8)
     }
     try await server.stop()
   }
@@ -209,7 +263,7 @@ import Testing
         let warnings = try await stand.get("/v1/health")["warnings"] as? [String] ?? []
         return warnings.contains { $0.contains("raise maxclients") } ? true : nil
       }
-      try expectQuietLogs(stand, "m1", atMost: 6)
+      try expectQuietLogs(stand, "m1", atMost: 8)
     }
     await redis.close()
     try await server.stop()

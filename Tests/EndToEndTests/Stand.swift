@@ -67,7 +67,8 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
   private func ready() async throws {
     _ = try await eventually("the dashboard answers", within: 60) {
       guard self.dashboard.isRunning else { throw StandFault("the dashboard ended: \(self.dashboard.text)") }
-      return try await self.get("/v1/health").status == 200 ? true : nil
+      // Not its health: one that stands by is not, and is there.
+      return try await self.get("/v1/version").status == 200 ? true : nil
     }
   }
 
@@ -75,7 +76,7 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
 
   func killDashboard(_ signal: Int32 = SIGKILL) async throws { try await dashboard.end(signal) }
 
-  /// - Parameter wait: until it is healthy.
+  /// - Parameter wait: until it answers.
   func restartDashboard(environment more: [String: String] = [:], wait: Bool = true) async throws {
     dashboard = try Stand.$environment.withValue(Stand.environment.merging(more) { $1 }) {
       try Stand.launch(folder, port, redis, redisSettings, environment)
@@ -87,6 +88,16 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
     if redis != "embedded" { return Int(redis.split(separator: ":").last ?? "") ?? 0 }
     let text = try String(contentsOf: folder.appendingPathComponent("data/redis/port"), encoding: .utf8)
     return Int(text.trimmingCharacters(in: .whitespacesAndNewlines)) ?? 0
+  }
+
+  /// The process of the Redis that answers.
+  func redisProcess() async throws -> pid_t {
+    let line = try await redisCLI("info", "server").split(whereSeparator: \.isNewline).first { $0.hasPrefix("process_id:") }
+    // 0 and less are whole groups to `kill`, the tests' own among them.
+    guard let pid = line.flatMap({ pid_t($0.dropFirst("process_id:".count)) }), pid > 0 else {
+      throw StandFault("Redis does not say its process id: \(line ?? "")")
+    }
+    return pid
   }
 
   // MARK: Agents

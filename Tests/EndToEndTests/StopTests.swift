@@ -31,25 +31,34 @@ import Testing
     }
   }
 
+  /// Rule `busyHears`.
   @Test func aKillReachesAnAgentWhoseEverySlotIsBusyWithinASecond() async throws {
     try await withStand { (stand: Stand) async throws -> Void in
       try await stand.startAgent("busy-2", settings: ["task": ["concurrency": 1]])
-      var quickest = Duration.seconds(60)
-      // The quickest of three: on a loaded machine any one of them may be slow for other reasons.
+      var quickest = (waiting: TimeInterval.infinity, running: TimeInterval.infinity)
+      // The quickest of three each: on a loaded machine any one of them may be slow for other reasons.
       for _ in 0..<3 {
-        let running = try await stand.task("busy-2", "sleep 60")
+        let running = try await stand.task("busy-2", "sleep 600")
         try await stand.run(running, is: "running")
         let waiting = try await stand.task("busy-2", "echo never")
-        let began = ContinuousClock.now
         #expect(try await stand.kill(waiting).status == 202)
         let cancelled = try await stand.verdict(waiting)
         #expect(cancelled["state"] as? String == "cancelled" && cancelled["startedAt"] is NSNull)
+        quickest.waiting = min(quickest.waiting, try fromRequestToEnd(cancelled))
         #expect(try await stand.kill(running, ["signal": "SIGKILL"]).status == 202)
-        #expect(try await stand.verdict(running)["state"] as? String == "killed")
-        quickest = min(quickest, (ContinuousClock.now - began) / 2)
+        let killed = try await stand.verdict(running)
+        #expect(killed["state"] as? String == "killed")
+        quickest.running = min(quickest.running, try fromRequestToEnd(killed))
       }
-      #expect(quickest < .seconds(1), "\(quickest)")
+      print("MEASURED kill at a busy agent: \(quickest) s")
+      #expect(quickest.waiting < 1 && quickest.running < 1, "\(quickest)")
     }
+  }
+
+  /// Both told by clocks of this machine, in seconds.
+  private func fromRequestToEnd(_ run: [String: Any]) throws -> TimeInterval {
+    let (asked, ended) = (try #require(run.date("stopRequestedAt")), try #require(run.date("finishedAt")))
+    return ended.timeIntervalSince(asked)
   }
 
   @Test func aStrongerSecondKillTakesEffectAtOnce() async throws {
@@ -63,7 +72,7 @@ import Testing
       let open = try await stand.kill(auuid, ["signal": "TERM", "grace": 500])
       #expect(open.status == 202 && open["state"] as? String == "running")
       #expect(try await stand.kill(auuid, ["signal": "KILL"]).status == 202)
-      let run = try await stand.verdict(auuid, within: 10)
+      let run = try await stand.verdict(auuid)
       #expect(run["state"] as? String == "killed" && run["signal"] as? String == "KILL" && run["left"] as? Int == 0)
     }
   }
@@ -72,20 +81,25 @@ import Testing
     let server = try await RedisServerProcess.start()
     try await withStand(redis: "127.0.0.1:\(server.port)") { (stand: Stand) async throws -> Void in
       _ = try await stand.redisCLI("sadd", "byhand", "never-2")
-      let first = try await stand.task("never-2", "true")
-      let answer = try await stand.kill(first)
-      #expect(answer.status == 202)
-      let run = try await stand.verdict(first, within: 5)
-      #expect(run["state"] as? String == "cancelled" && run["startedAt"] is NSNull)
-      let task = String(first.suffix(26))
-      #expect(try await stand.redisCLI("zscore", "muster:{never-2}:tombs", task) != "")
+      // As a rule the answer says it already. It waits for a quarter of a second, which a busy machine may need for something else.
+      var answered: [String] = []
+      while !answered.contains("cancelled"), answered.count < 3 {
+        let first = try await stand.task("never-2", "true")
+        let answer = try await stand.kill(first)
+        #expect(answer.status == 202)
+        answered.append(answer["state"] as? String ?? "")
+        let run = try await stand.verdict(first)
+        #expect(run["state"] as? String == "cancelled" && run["startedAt"] is NSNull)
+        #expect(try await stand.redisCLI("zscore", "muster:{never-2}:tombs", String(first.suffix(26))) != "")
+      }
+      #expect(answered.contains("cancelled"), "\(answered)")
 
       let second = try await stand.task("never-2", "true")
-      let late = try await stand.task("never-2", "true", ["expires": 2])
+      let late = try await stand.task("never-2", "true", ["expires": 10])
       server.signal(SIGSTOP)
       let waiting = try await stand.kill(second)
       #expect(waiting.status == 202 && waiting["state"] as? String == "queued" && waiting["stopRequestedAt"] is String)
-      _ = try await eventually("its time has passed") {
+      _ = try await eventually("its time has passed", within: 60) {
         try await stand.get("/v1/runs/\(late)")["stopRequestedAt"] is String ? true : nil
       }
       #expect(try await stand.get("/v1/runs/\(late)")["state"] as? String == "queued")

@@ -11,15 +11,16 @@ import Testing
       try await stand.startAgent("silent-1")
       let gate = stand.folder.appendingPathComponent("gate")
       let long = try await stand.task("silent-1", "while [ ! -e \(gate.path) ]; do sleep 0.05; done; exit 7")
-      let limited = try await stand.task("silent-1", "sleep 60", ["timeout": 4])
-      let unwanted = try await stand.task("silent-1", "sleep 61")
+      let limited = try await stand.task("silent-1", "sleep 200", ["timeout": 10])
+      let unwanted = try await stand.task("silent-1", "sleep 201")
       for auuid in [long, limited, unwanted] { try await stand.run(auuid, is: "running") }
       try await stand.agent("silent-1").end(SIGKILL)
       let died = ContinuousClock.now
-      try await stand.run(long, is: "unknown", within: 40)
+      try await stand.run(long, is: "unknown", within: 60)
       let took = ContinuousClock.now - died
-      // The last heartbeat was at most 5 s before the death, and silence lasts at least 15 s.
-      #expect(took >= .seconds(10) && took <= .seconds(22), "\(took)")
+      print("MEASURED silence: unknown \(took) after the agent's death")
+      // The last heartbeat was at most 5 s before the death, and silence lasts at least 15 s: 20 s, and what a slow machine adds.
+      #expect(took >= .seconds(10) && took <= .seconds(40), "\(took)")
       #expect(try await stand.get("/v1/runs/\(long)")["overdue"] as? Bool == false)
       let overdue = try await stand.run(limited, is: "unknown")
       #expect(overdue["finishedAt"] is NSNull)
@@ -48,19 +49,20 @@ import Testing
       let auuid = try await stand.task("frozen-1", "while [ ! -e \(gate.path) ]; do sleep 0.05; done")
       try await stand.run(auuid, is: "running")
       Glibc.kill(agent.pid, SIGSTOP)
-      try await stand.run(auuid, is: "unknown", within: 40)
+      try await stand.run(auuid, is: "unknown", within: 60)
       Glibc.kill(agent.pid, SIGCONT)
-      try await stand.run(auuid, is: "running", within: 15)
+      try await stand.run(auuid, is: "running")
       #expect(FileManager.default.createFile(atPath: gate.path, contents: nil))
       #expect(try await stand.verdict(auuid)["state"] as? String == "succeeded")
     }
   }
 
+  /// Rule `fenced`.
   @Test func aRemovedAgentsRunsAreLostAndItStopsWhileAFreshOneIsWelcome() async throws {
     let server = try await RedisServerProcess.start()
     try await withStand(redis: "127.0.0.1:\(server.port)") { (stand: Stand) async throws -> Void in
       let agent = try await stand.startAgent("gone-1", projects: ["red"], settings: ["task": ["concurrency": 1]])
-      let running = try await stand.task("gone-1", "sleep 20")
+      let running = try await stand.task("gone-1", "sleep 100")
       let waiting = try await stand.task("gone-1", "true")
       try await stand.run(running, is: "running")
       #expect(try await stand.delete("/v1/agents/nobody").status == 404)
@@ -73,7 +75,7 @@ import Testing
         #expect(run["state"] as? String == "lost" && (run["note"] as? String)?.contains("removed by an operator") == true)
       }
       // It is told so, and stops.
-      let status = try await eventually("the removed agent stops", within: 15) { agent.status }
+      let status = try await eventually("the removed agent stops") { agent.status }
       #expect(status == 1 && agent.text.contains("was removed by an operator"), "\(agent.text.suffix(500))")
       #expect(try await stand.get("/v1/agents/gone-1").status == 404)
       let refused = try await stand.post("/v1/producer/gone-1/task", ["taskname": "true"])
@@ -89,13 +91,13 @@ import Testing
         try await stand.redisCLI("scard", "muster:{gone-1}:fenced") == "1" ? true : nil
       }
       let back = try await stand.startAgent("gone-1", projects: ["red"], wait: false)
-      #expect(try await eventually("it is refused again", within: 15) { back.status } == 1)
+      #expect(try await eventually("it is refused again") { back.status } == 1)
       #expect(back.text.contains("was removed by an operator"))
 
       // The same name on a fresh disk is a new agent.
       try FileManager.default.removeItem(at: stand.stateFolder("gone-1"))
       try await stand.startAgent("gone-1", projects: ["red"])
-      let after = try await stand.post("/v1/producer/red/task?wait=20", ["taskname": "echo welcome"])
+      let after = try await stand.post("/v1/producer/red/task?wait=60", ["taskname": "echo welcome"])
       #expect((after["runs"] as? [[String: Any]])?.first?["log"] as? String == "welcome\n")
 
       // Without Redis nothing is removed.

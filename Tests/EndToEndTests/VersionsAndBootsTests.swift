@@ -37,7 +37,7 @@ import Testing
       let agent = try await stand.startAgent("v1", environment: speaking(3), wait: false)
       let refused = try await stand.task("v1", line + "exit 6")
       all.append(refused)
-      FileManager.default.createFile(atPath: gate.path, contents: nil)
+      #expect(FileManager.default.createFile(atPath: gate.path, contents: nil))
       _ = try await eventually("both say why") {
         stand.dashboard.text.contains("agent v1 speaks protocol 3, this program 1")
           && agent.text.contains("the dashboard speaks protocol 1, this program 3") ? true : nil
@@ -70,7 +70,7 @@ import Testing
         String(decoding: try await output(of: "agent", ["status", "-f", settings]), as: UTF8.self).contains("waiting: 1")
           ? true : nil
       }
-      FileManager.default.createFile(atPath: gate.path, contents: nil)
+      #expect(FileManager.default.createFile(atPath: gate.path, contents: nil))
       _ = try await eventually("the host is down") { agent.status }
       for boot in ["second", "third"] {
         let again = try await stand.startAgent("b1", environment: ["MUSTER_PRETEND_BOOT": boot])

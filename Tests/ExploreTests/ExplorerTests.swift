@@ -30,6 +30,15 @@ import Testing
     #expect(!trace.steps.contains("?"))
   }
 
+  /// Else a counterexample could come back with every rule in force, and nobody would see it.
+  @Test func whatABudgetShowsOfARuleIsAlsoSearchedWithEveryRuleInForce() throws {
+    let standard = try Budgets.standard.map { try #require(Faults($0)) }
+    for (rule, shown) in Budgets.showing {
+      let budget = try #require(Faults(shown.budget))
+      #expect(standard.contains { $0.covers(budget) }, "\(rule): no standard budget covers \(shown.budget)")
+    }
+  }
+
   @Test func aTraceIsWordedStepByStep() throws {
     let outcome = try search("", without: [.gone], first: true)
     let text = Summary.worded(try #require(outcome.traces.first))

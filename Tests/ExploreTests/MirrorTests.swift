@@ -215,6 +215,8 @@ private struct RealRedis {
       RedisCommand("LRANGE", Keys.control(agent), 0, -1), RedisCommand("GET", Keys.lease(agent)),
       RedisCommand("GET", Keys.journal(agent)), RedisCommand("SMEMBERS", Keys.fenced(agent)),
       RedisCommand("GET", Keys.fenceOfAll), RedisCommand("XRANGE", stream, "-", "+"),
+      // A lease runs out where time passes; in the mirror none does.
+      RedisCommand("PERSIST", Keys.lease(agent)),
     ])
     var state = RedisState()
     if let envelope = values[0].bytes, envelope.count == 2 {

@@ -43,23 +43,63 @@ import Testing
   @Test func theTimerQueueGivesWhatIsDueInItsOrder() {
     var random = SeededGenerator(state: 7)
     var queue = TimerQueue()
+    var alarms = [Alarm](repeating: Alarm(), count: 1000)
     var times: [UInt64] = []
-    for slot in 0..<1000 {
+    for slot in alarms.indices {
       let time = UInt64.random(in: 0..<500, using: &random)
       times.append(time)
-      queue.add(Ticket(slot: UInt32(slot), generation: 1), at: time)
+      queue.set(&alarms[slot], of: Ticket(slot: UInt32(slot), generation: 1), to: time)
     }
     var taken: [UInt64] = []
     for now in stride(from: UInt64(0), through: 500, by: 20) {
-      while let ticket = queue.popDue(now) {
-        let time = times[Int(ticket.slot)]
-        #expect(time <= now)
+      while let (at, ticket) = queue.popDue(now) {
+        let (slot, time) = (Int(ticket.slot), times[Int(ticket.slot)])
+        #expect(time <= now && at == time)
+        #expect(queue.cameUp(at: at, &alarms[slot], of: ticket, now: now))
         taken.append(time)
       }
       #expect(queue.next.map { $0 > now } ?? true)
     }
     #expect(taken == times.sorted())
     #expect(queue.next == nil)
+  }
+
+  /// Whatever its deadline does: it is met once, in time, and never before.
+  @Test func anAlarmGoesOffAtItsDeadlineHoweverOftenItWasMoved() {
+    var random = SeededGenerator(state: 11)
+    let ticket = Ticket(slot: 3, generation: 9)
+    for _ in 0..<200 {
+      var (queue, alarm) = (TimerQueue(), Alarm())
+      var deadline = UInt64.max
+      for now in UInt64(1)...400 {
+        var wentOff = false
+        while let (at, _) = queue.popDue(now) {
+          if queue.cameUp(at: at, &alarm, of: ticket, now: now) {
+            #expect(!wentOff)
+            wentOff = true
+          }
+        }
+        #expect(wentOff == (deadline <= now))
+        if wentOff || Int.random(in: 0..<4, using: &random) == 0 {
+          deadline = Bool.random(using: &random) ? .max : now + UInt64.random(in: 1...60, using: &random)
+          queue.set(&alarm, of: ticket, to: deadline)
+        }
+      }
+    }
+  }
+
+  /// Found by review: each request on a kept connection left an entry in the queue for as long as the connection lived.
+  @Test func aConnectionThatIsUsedForHoursKeepsFewEntries() {
+    var (queue, alarm) = (TimerQueue(), Alarm())
+    let ticket = Ticket(slot: 0, generation: 1)
+    // A request every second: 10 s for its head, nothing while it is handled, then 60 s for the next one.
+    for now in UInt64(0)..<10_000 {
+      while let (at, _) = queue.popDue(now) { #expect(!queue.cameUp(at: at, &alarm, of: ticket, now: now)) }
+      queue.set(&alarm, of: ticket, to: now + 10)
+      queue.set(&alarm, of: ticket, to: .max)
+      queue.set(&alarm, of: ticket, to: now + 60)
+      #expect(queue.count <= 8, "at \(now)")
+    }
   }
 }
 

@@ -129,6 +129,12 @@ final class Client {
     do { return try readToEnd().isEmpty } catch let error as ClientError where error.description.contains("reset") { return true }
   }
 
+  /// Whether there is something to read, the server's end of the connection included, within so many milliseconds.
+  func hasSomething(within milliseconds: Int32) -> Bool {
+    var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+    return !buffer.isEmpty || poll(&waiting, 1, milliseconds) > 0
+  }
+
   /// What one read of the socket gives.
   func nextBytes() throws -> [UInt8] {
     _ = try fill()

@@ -87,8 +87,11 @@ final class Chromium {
   func wait(_ what: String, _ expression: String, within seconds: Double = 20) throws {
     let deadline = Date() + seconds
     var last = ""
-    while Date() < deadline {
+    while true {
+      // Looked at once more when the time is up: the machine may have given none to the last sleep.
+      let isOver = Date() >= deadline
       do { if try value("Boolean(\(expression))") as? Bool == true { return } } catch { last = " (\(error))" }
+      if isOver { break }
       usleep(30_000)
     }
     let shown = (try? text("document.querySelector('main').innerText.slice(0, 600)")) ?? ""

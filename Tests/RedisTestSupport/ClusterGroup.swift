@@ -10,7 +10,7 @@ public final class ClusterGroup: Sendable {
 
   /// How to connect, beginning with the first master.
   public var configuration: RedisConfiguration {
-    var configuration = RedisConfiguration(backoff: ReconnectBackoff(cap: .seconds(1)))
+    var configuration = RedisConfiguration(commandTimeout: .seconds(20), backoff: ReconnectBackoff(cap: .seconds(1)))
     configuration.cluster = [masters[0].configuration.address]
     return configuration
   }
@@ -24,7 +24,8 @@ public final class ClusterGroup: Sendable {
       buses.append(bus)
       servers.append(
         try await RedisServerProcess.start([
-          "--cluster-enabled", "yes", "--cluster-port", "\(bus)", "--cluster-node-timeout", "1000",
+          // Short for a failover, and longer than a loaded machine leaves a node without time.
+          "--cluster-enabled", "yes", "--cluster-port", "\(bus)", "--cluster-node-timeout", "3000",
           "--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0",
         ]))
     }

@@ -18,6 +18,8 @@ public final class RedisProxy: Sendable {
   public struct Place: Sendable, Hashable, CustomStringConvertible {
     public var command: String
     public var occurrence: Int
+
+    public init(command: String, occurrence: Int) { (self.command, self.occurrence) = (command, occurrence) }
     public var description: String { "\(command)#\(occurrence)" }
   }
 
@@ -98,7 +100,12 @@ public final class RedisProxy: Sendable {
     }
   }
 
-  /// What passed since then, in order.
+  /// Whether each of these has passed since then.
+  public func hasRecorded(_ commands: Set<String>) -> Bool {
+    orders.withLock { orders in commands.isSubset(of: orders.life.map(\.command)) }
+  }
+
+  /// What passed since then, in order; nothing more is noted.
   public func recorded() -> [Place] {
     orders.withLock {
       $0.isRecording = false

@@ -11,12 +11,12 @@ public final class SentinelGroup: Sendable {
   /// How to connect to whoever is the master.
   public var configuration: RedisConfiguration {
     RedisConfiguration(
-      address: .sentinel(master: Self.name, sentinels: sentinels.map(\.configuration.address)),
+      address: .sentinel(master: Self.name, sentinels: sentinels.map(\.configuration.address)), commandTimeout: .seconds(20),
       backoff: ReconnectBackoff(cap: .seconds(1))
     )
   }
 
-  /// Starts everything and waits until every Sentinel knows every other and all replicas are in step.
+  /// Starts everything and waits until every Sentinel knows every other, all replicas are in step and each Sentinel could promote any.
   public static func start(replicas: Int = 2, sentinels: Int = 3, sentinelLines: [String] = []) async throws -> SentinelGroup {
     let common = ["--repl-diskless-sync-delay", "0", "--repl-timeout", "5"]
     var servers = [try await RedisServerProcess.start(common)]
@@ -25,7 +25,8 @@ public final class SentinelGroup: Sendable {
     }
     let lines = [
       "sentinel monitor \(name) 127.0.0.1 \(servers[0].port) \(sentinels / 2 + 1)",
-      "sentinel down-after-milliseconds \(name) 600",
+      // Longer than a loaded machine leaves a server without time.
+      "sentinel down-after-milliseconds \(name) 2000",
       "sentinel failover-timeout \(name) 3000", "sentinel parallel-syncs \(name) 2",
     ]
     var watchers: [RedisServerProcess] = []
@@ -36,13 +37,25 @@ public final class SentinelGroup: Sendable {
     }
     guard sentinelLines.isEmpty else { return group }
     for sentinel in watchers {
-      try await eventually("a Sentinel knows the others") {
+      var known: [[String: String]] = []
+      try await eventually("a Sentinel knows the others and may promote any replica; it knows \(known)") {
         let others = try await sentinel.ask("SENTINEL", "SENTINELS", name).array?.count
-        let known = try await sentinel.ask("SENTINEL", "REPLICAS", name).array?.count
-        return others == sentinels - 1 && known == replicas
+        known = try await sentinel.ask("SENTINEL", "REPLICAS", name).array?.map(fields) ?? []
+        return others == sentinels - 1 && known.count == replicas && known.allSatisfy(isFitForFailover)
       }
     }
     return group
+  }
+
+  /// Field and value in turns, as Sentinels describe a server.
+  private static func fields(of description: RedisValue) -> [String: String] {
+    let words = description.array?.compactMap(\.string) ?? []
+    return Dictionary(stride(from: 0, to: words.count - 1, by: 2).map { (words[$0], words[$0 + 1]) }) { $1 }
+  }
+
+  /// Neither down nor disconnected, and asked at least once how it stands: any other is no good replica (`SENTINEL FAILOVER` is refused).
+  private static func isFitForFailover(_ replica: [String: String]) -> Bool {
+    replica["flags"] == "slave" && replica["info-refresh"] != "0" && replica["master-link-status"] == "ok"
   }
 
   private init(_ servers: [RedisServerProcess], _ sentinels: [RedisServerProcess]) {

@@ -9,13 +9,14 @@ public struct TestFailure: Error, CustomStringConvertible {
   public init(_ description: String) { self.description = description }
 }
 
-/// Waits until the condition holds, looking every few milliseconds; throws once `limit` has passed.
+/// Waits until the condition holds, looking every few milliseconds; throws once `limit` has passed. `what` is asked for only then, so it may
+/// say what was seen last.
 public func eventually(
-  _ what: String, within limit: Duration = .seconds(20), _ condition: () async throws -> Bool
+  _ what: @autoclosure () -> String, within limit: Duration = .seconds(20), _ condition: () async throws -> Bool
 ) async throws {
   let deadline = ContinuousClock.now + limit
   while try await !condition() {
-    guard ContinuousClock.now < deadline else { throw TestFailure("not within \(limit): \(what)") }
+    guard ContinuousClock.now < deadline else { throw TestFailure("not within \(limit): \(what())") }
     try await Task.sleep(for: .milliseconds(3))
   }
 }

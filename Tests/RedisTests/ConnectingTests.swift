@@ -75,6 +75,14 @@ import Testing
     await connection.close()
   }
 
+  @Test func aServerThatDoesNotKnowAUTHDoesNotGetThePasswordIntoTheLog() async throws {
+    let server = try await RedisServerProcess.start(["--rename-command", "AUTH", "LETMEIN"])
+    var configuration = server.configuration
+    configuration.password = "hunter2"
+    let fault = try await refusal(configuration)
+    #expect(fault.map { "\($0)" } == "the server refused the connection: ERR unknown command (hidden)")
+  }
+
   @Test func aUserOfTheServersACLHasItsOwnRights() async throws {
     try await withServer { (server, admin) async throws in
       _ = try await admin.send(RedisCommand("ACL", "SETUSER", "agent", "on", ">pass", "~a*", "+get", "+set"))

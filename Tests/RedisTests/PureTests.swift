@@ -69,6 +69,44 @@ import Testing
   }
 
   @Test(arguments: [
+    (
+      "ERR unknown command 'AUTH', with args beginning with: 'me' 'hunter2' ",
+      "ERR unknown command (hidden)"
+    ),
+    ("ERR unknown command `AUTH`, with args beginning with: `hunter2`, ", "ERR unknown command (hidden)"),
+    ("ERR bad line: AUTH me hunter2", "ERR (hidden)"), ("hunter2", "ERR (hidden)"),
+    ("LOADING hunter2", "LOADING (hidden)"),
+    (
+      "ERR AUTH <password> called without any password configured for the default user.",
+      "ERR AUTH <password> called without any password configured for the default user."
+    ),
+    ("WRONGPASS invalid username-password pair", "WRONGPASS invalid username-password pair"),
+  ])
+  func anAnswerToAUTHIsToldWithoutWhatItRepeats(message: String, told: String) {
+    let greeting = Greeting(RedisConfiguration(username: "me", password: "hunter2"))
+    let fault = greeting.fault(in: .error(RedisReplyError(message: message)), toCommand: 0)
+    #expect(fault == .refused(RedisReplyError(message: told)))
+  }
+
+  @Test func aClosedMailboxShowsNothingMoreAndTakesNoCall() async {
+    let mailbox = Mailbox()
+    #expect(mailbox.finish(.closed).isEmpty)
+    // What the owner still does with its last messages.
+    mailbox.publish(.connecting, refusal: nil)
+    mailbox.publish(.connected(epoch: 1), refusal: nil)
+    #expect(mailbox.connection == .closed(.closed) && mailbox.epoch == 0)
+    let outcomes = await withCheckedContinuation { continuation in
+      let call = Submission(
+        id: 1, commands: [RedisCommand("PING")], timeout: .seconds(1), deadline: .now + .seconds(1), patience: .seconds(1),
+        isBlocking: false, continuation: continuation)
+      // Taken, it would never be answered.
+      let refusal = mailbox.submit(call)
+      continuation.resume(returning: refusal.map { [.failure(.notSent($0))] } ?? [])
+    }
+    #expect(outcomes == [.failure(.notSent(.closed))])
+  }
+
+  @Test(arguments: [
     ("LOADING Redis is loading the dataset in memory", true), ("NOAUTH Authentication required.", true),
     ("NOPERM no ping", false),
     ("MISCONF disk full", false), ("BUSY script", false), ("ERR max number of clients reached", true),

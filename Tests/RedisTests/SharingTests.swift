@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct SharingTests {
   @Test func tenThousandCallersAtOnceEachGetTheirOwnReply() async throws {
-    try await withServer { (_, connection) async throws in
+    try await withServer(configure: { $0.commandTimeout = .seconds(60) }) { (_, connection) async throws in
       let readsBefore = Int(try await info(connection, "stats", "total_reads_processed") ?? "") ?? 0
       let numbers = try await withThrowingTaskGroup(of: (Int, RedisValue, RedisValue).self) { group in
         for caller in 0..<10_000 {

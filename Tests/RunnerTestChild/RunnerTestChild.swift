@@ -10,6 +10,7 @@ import Runner
     guard let behaviour = arguments.first else { exit(64) }
     let numbers = arguments.dropFirst().map { Int($0) ?? 0 } + [0, 0, 0]
     if behaviour == "runner" { exit(RunnerMain.run(arguments: Array(arguments.dropFirst()))) }
+    if behaviour == "without-pidfds" { becomeWithoutPidfds(errno: numbers[0], Array(arguments.dropFirst(2))) }
     behave(behaviour, numbers)
     exit(0)
   }
@@ -68,6 +69,31 @@ import Runner
     case "myself": describeMyself()
     default: exit(64)
     }
+  }
+
+  /// Swift hides calls with arguments at will.
+  private static func prctl(_ option: Int32, _ first: UInt, _ second: UInt = 0) -> Int32 {
+    guard let symbol = dlsym(nil, "prctl") else { exit(67) }
+    typealias Function = @convention(c) (Int32, UInt, UInt, UInt, UInt) -> Int32
+    return unsafeBitCast(symbol, to: Function.self)(option, first, second, 0, 0)
+  }
+
+  /// Executes the program as an old kernel, or a container's filter, would have it: whoever opens a pidfd gets this errno.
+  static func becomeWithoutPidfds(errno number: Int, _ words: [String]) {
+    // Of BPF, as four `sock_filter`s: the call's number; is it 434, pidfd_open? then the errno; else go on.
+    let program: [UInt64] = [
+      0x20, 0x15 | 1 << 24 | 434 << 32, 0x06 | (0x0005_0000 | UInt64(number)) << 32, 0x06 | 0x7FFF_0000 << 32,
+    ]
+    program.withUnsafeBufferPointer { instructions in
+      // `sock_fprog`.
+      var filter = (UInt64(instructions.count), instructions.baseAddress)
+      // PR_SET_NO_NEW_PRIVS; PR_SET_SECCOMP with SECCOMP_MODE_FILTER.
+      let isFiltered = withUnsafePointer(to: &filter) { prctl(38, 1) == 0 && prctl(22, 2, UInt(bitPattern: $0)) == 0 }
+      if !isFiltered { exit(68) }
+    }
+    var arguments = words.map { strdup($0) } + [nil]
+    execv(words[0], &arguments)
+    exit(69)
   }
 
   static func say(_ text: String, to descriptor: Int32 = 1) {
@@ -161,6 +187,10 @@ import Runner
     getrlimit(__rlimit_resource_t(7), &limit)  // RLIMIT_NOFILE
     say("files=\(limit.rlim_cur)\n")
     say("ids=\(getuid()):\(getgid()):\(getgroups(0, nil))\n")
+    // PR_GET_PDEATHSIG
+    var death: Int32 = -1
+    _ = withUnsafeMutablePointer(to: &death) { prctl(2, UInt(bitPattern: $0)) }
+    say("death=\(death)\n")
     var open: [Int32] = []
     for descriptor in Int32(0)..<256 where fcntl(descriptor, F_GETFD) >= 0 { open.append(descriptor) }
     say("open=\(open)\n")

@@ -38,6 +38,16 @@ struct CodecTests {
     return record
   }()
 
+  static let beginWithLimits: BeginRecord = {
+    var record = BeginRecord(
+      run: "web1-01J0000000000000000000000A", attempt: 2, outputPath: Array("/var/log/x.log".utf8), cap: 201,
+      wallMilliseconds: 1_700_000_000_001)
+    record.timeoutMilliseconds = 1500
+    record.graceMilliseconds = 250
+    record.monotonicNanoseconds = 12_345_678_900_000
+    return record
+  }()
+
   static let records: [(String, RunnerRecord)] = [
     ("opened", .opened(OpenedRecord(process: process, wallMilliseconds: 1_700_000_000_000))),
     (
@@ -60,6 +70,7 @@ struct CodecTests {
   static let laterRecords: [(String, RunnerRecord)] = [
     ("opened-in-group", .opened(openedInGroup)),
     ("started-by-boot-clock", .started(startedByBootClock)),
+    ("begin-with-limits", .begin(beginWithLimits)),
   ]
 
   static let order: AttemptOrder = {

@@ -57,6 +57,24 @@ struct OutputTests {
     }
   }
 
+  @Test func aRingIsPutInOrderOnlyOnceEveryByteOfItIsRecorded() async throws {
+    try await withRunner { runner in
+      var order = runner.order("count", "300001")
+      order.cap = 100_000
+      let ended = try runner.run(order)
+      #expect(ended.exit.total == 300_001 && ended.exit.layout.tail == .ordered)
+      var state = RecordedAttempt()
+      var moves = 0
+      for record in runner.records() {
+        state.apply(record)
+        guard case .layout(let layout) = record, layout.tail != .ring else { continue }
+        moves += 1
+        #expect(state.total == 300_001)
+      }
+      #expect(moves == 2)
+    }
+  }
+
   @Test func aReaderOfTheSpoolSeesOnlyTrueBytesWhileTheRingTurns() async throws {
     try await withRunner { runner in
       var order = runner.order("count", "\(64 << 20)")
@@ -200,11 +218,14 @@ struct OutputTests {
 
   @Test func whenTheAgentGoesTheRunGoesOnToItsTrueEnd() async throws {
     try await withRunner { runner in
-      let order = runner.shell("echo begin; sleep 0.5; echo middle >&2; sleep 0.2; echo end; exit 9")
+      let fifo = "\(runner.folder.path)/fifo"
+      #expect(mkfifo(fifo, 0o600) == 0)
+      let order = runner.shell("echo begin; read x <\(fifo); echo middle >&2; sleep 0.2; echo end; exit 9")
       _ = try runner.begin(order)
       try runner.waitForOutput(6)
       try runner.send(.attempt(runner.shell("echo never")))
       runner.disconnect()
+      try RecordsFileTests.write([10], to: fifo)
       #expect(try runner.waitForExit() == 0)
       #expect(runner.text(order) == "begin\nmiddle\nend\n")
       var recorded = RecordedAttempt()

@@ -74,6 +74,19 @@ struct RecordsFileTests {
     #expect(reader.rest().records == records)
   }
 
+  @Test func recordsOfALaterVersionArePassedOverHoweverManyThereAre() async throws {
+    // As small as the stack of the agent's threads.
+    try await onThread(stack: 512 * 1024) {
+      let folder = try TestFolder()
+      let path = "\(folder.path)/r"
+      let later = Array(repeatElement(RunnerRecord.framed(payload: [250]), count: 20_000).joined())
+      let (first, last) = (RecordsFileTests.records[0], RunnerRecord.exit(CodecTests.exit))
+      try RecordsFileTests.write(RunnerRecord.magic + first.framed + later + last.framed, to: path)
+      var reader = RecordsReader(path: Array(path.utf8))
+      #expect(reader.rest().records == [first, last])
+    }
+  }
+
   @Test func aReaderFollowsAWriterThroughRotation() throws {
     let folder = try TestFolder()
     let path = Array("\(folder.path)/r".utf8)

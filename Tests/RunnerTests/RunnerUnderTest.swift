@@ -12,12 +12,17 @@ struct TestFault: Error, CustomStringConvertible {
 }
 
 /// Runs `body` on a new thread.
-func onThread<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
+/// - Parameter stack: bytes; nil: as many as a thread has.
+func onThread<T: Sendable>(stack: Int? = nil, _ body: @escaping @Sendable () throws -> T) async throws -> T {
   try await withCheckedThrowingContinuation { continuation in
     let start = Unmanaged.passRetained(Box { continuation.resume(with: Result { try body() }) })
     var thread = pthread_t()
+    var attributes = pthread_attr_t()
+    pthread_attr_init(&attributes)
+    defer { pthread_attr_destroy(&attributes) }
+    if let stack { pthread_attr_setstacksize(&attributes, stack) }
     pthread_create(
-      &thread, nil,
+      &thread, &attributes,
       { argument in
         guard let argument else { return nil }
         Unmanaged<Box>.fromOpaque(argument).takeRetainedValue().body()
@@ -32,10 +37,12 @@ private final class Box {
   init(_ body: @escaping () -> Void) { self.body = body }
 }
 
-func withRunner(prelude: String? = nil, _ body: @escaping @Sendable (RunnerUnderTest) throws -> Void) async throws {
+func withRunner(
+  prelude: String? = nil, inside wrapper: String? = nil, _ body: @escaping @Sendable (RunnerUnderTest) throws -> Void
+) async throws {
   try await onThread {
     let folder = try TestFolder()
-    let runner = try RunnerUnderTest(folder: folder, prelude: prelude)
+    let runner = try RunnerUnderTest(folder: folder, prelude: prelude, inside: wrapper)
     try body(runner)
   }
 }
@@ -78,6 +85,22 @@ func poll(within seconds: Double = 20, _ condition: () -> Bool) -> Bool {
 
 func isAlive(_ pid: Int32) -> Bool { ProcessEntry(pid: pid).map { !$0.isDead } ?? false }
 
+/// A runner that reads its kill request and waits for the rest of it.
+final class HeldUp {
+  private var pipe: Descriptor?
+
+  fileprivate init(_ pipe: Descriptor) { self.pipe = pipe }
+
+  /// It goes on.
+  /// - Parameter request: what it was asked; nil: nothing that can be read.
+  func release(_ request: RunnerOrder? = nil) throws {
+    guard let pipe else { throw TestFault("it was released before") }
+    let bytes = request?.framed ?? []
+    guard write(pipe.raw, bytes, bytes.count) == bytes.count else { throw TestFault("write: \(errno)") }
+    self.pipe = nil
+  }
+}
+
 final class RunnerUnderTest {
   static let child: String = {
     var path = [CChar](repeating: 0, count: 4096)
@@ -101,15 +124,18 @@ final class RunnerUnderTest {
   private var frames = FrameBuffer()
   private var count = 0
 
-  /// - Parameter prelude: a line of shell that sets up what the runner inherits.
-  init(folder: TestFolder, prelude: String? = nil) throws {
+  /// - Parameters:
+  ///   - prelude: a line of shell that sets up what the runner inherits.
+  ///   - wrapper: a program, with words of its own, that starts the runner and is then the process that the test knows.
+  init(folder: TestFolder, prelude: String? = nil, inside wrapper: String? = nil) throws {
     self.folder = folder
     recordsPath = "\(folder.path)/records"
-    let shell = ["sh", "-c", "\(prelude ?? "true"); exec \(RunnerUnderTest.child) runner \(recordsPath)"]
+    let isDirect = prelude == nil && wrapper == nil
+    let shell = ["sh", "-c", "\(prelude ?? "true"); exec \(wrapper ?? "") \(RunnerUnderTest.child) runner \(recordsPath)"]
     let direct = ["agent", "runner", recordsPath]
     process = try RunnerProcess.start(
-      executable: Array((prelude == nil ? RunnerUnderTest.child : "/bin/sh").utf8),
-      arguments: (prelude == nil ? direct : shell).map { Array($0.utf8) })
+      executable: Array((isDirect ? RunnerUnderTest.child : "/bin/sh").utf8),
+      arguments: (isDirect ? direct : shell).map { Array($0.utf8) })
     guard case .records = try next(), case .idle = try next() else { throw TestFault("not the two first messages") }
   }
 
@@ -217,6 +243,34 @@ final class RunnerUnderTest {
     guard ended else { throw TestFault("the runner did not leave") }
     isReaped = true
     return status & 0x7F == 0 ? status >> 8 : -(status & 0x7F)
+  }
+
+  // MARK: Trouble
+
+  /// Holds the runner up, as a disk would that does not answer: by a kill request that does not come to its end. Nil where the runner has
+  /// nothing at work any more.
+  func holdUp() throws -> HeldUp? {
+    let path = recordsPath + ".kill"
+    guard mkfifo(path, 0o600) == 0 else { throw TestFault("no pipe: \(errno)") }
+    kill(process.pid, SIGTERM)
+    var pipe: Descriptor?
+    let isDecided = poll {
+      // There is somebody to write to only once the runner has opened it.
+      pipe = Descriptor(open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC))
+      return pipe != nil || records().contains { if case .exit = $0 { true } else { false } }
+    }
+    guard isDecided else { throw TestFault("the runner neither reads its kill request nor ends") }
+    return pipe.map { HeldUp($0) }
+  }
+
+  /// Bounds the size of the files that the runner itself may write: its disk is full. Nil: as before.
+  func limitFiles(to bytes: UInt64?) throws {
+    // Swift hides prlimit.
+    guard let symbol = dlsym(nil, "prlimit") else { throw TestFault("no prlimit") }
+    typealias Function = @convention(c) (Int32, Int32, UnsafePointer<rlimit>, UnsafeMutablePointer<rlimit>?) -> Int32
+    var limit = rlimit(rlim_cur: rlim_t(bytes ?? .max), rlim_max: rlim_t.max)
+    // RLIMIT_FSIZE
+    guard unsafeBitCast(symbol, to: Function.self)(process.pid, 1, &limit, nil) == 0 else { throw TestFault("prlimit: \(errno)") }
   }
 
   // MARK: Files

@@ -30,6 +30,19 @@ struct StartTests {
     }
   }
 
+  @Test func whatTheRunnerIsHeldToStandsInItsRecords() async throws {
+    try await withRunner { runner in
+      var order = runner.order("exit", "0")
+      order.timeoutMilliseconds = 70_000
+      order.graceMilliseconds = 2500
+      let before = System.monotonic()
+      _ = try runner.run(order)
+      let begin = runner.records().compactMap { if case .begin(let begin) = $0 { begin } else { nil } }.first
+      #expect(begin?.timeoutMilliseconds == 70_000 && begin?.graceMilliseconds == 2500)
+      #expect((before...System.monotonic()).contains(begin?.monotonicNanoseconds ?? 0))
+    }
+  }
+
   @Test func anExitAtOnceIsAnExit() async throws {
     try await withRunner { runner in
       for code: Int32 in [0, 1, 42, 255] {
@@ -62,6 +75,7 @@ struct StartTests {
       #expect(text.contains("umask=\(0o027)\n"))
       #expect(text.contains("files=64\n"))
       #expect(text.contains("open=[0, 1, 2]\n"))
+      #expect(text.contains("death=0\n"), "what ends it with its runner holds until exec alone")
       for line in ["SigIgn:\t0000000000000000", "SigBlk:\t0000000000000000"] {
         #expect(text.contains(line), "\(text)")
       }

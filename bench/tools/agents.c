@@ -1,6 +1,7 @@
 // agents REDIS-PORT COUNT PROJECT SCRIPTS.SWIFT: so many simulated agents `sim-00000` …, each with a connection of its own, speaking to Redis as
 // the agent does: lease, hello, heartbeat every 5 s, blocking on control for up to a second, looking at inbox and plain hash between, confirm,
-// one report per batch with the output in it, result hash. Only the journal and the command are missing: every run succeeds with "hi".
+// one report per batch with the output in it, result hash. Only the journal and the command are missing: every run succeeds with "hi", but
+// for those whose command holds "hold": they run for good.
 // The Lua scripts are read from the source, so that they are the true ones. Prints `registered`, then goes on until it is ended.
 #include <hiredis/hiredis.h>
 #include <sys/epoll.h>
@@ -17,6 +18,7 @@ struct agent {
   int unacknowledged;
   char (*ids)[40];  // taken and to be told
   int id_count;
+  int holds;  // what was taken goes on
 };
 
 static struct agent *agents;
@@ -257,6 +259,14 @@ static void tell(struct agent *a) {
   size_t length = 0, tail = 0;
   int n = a->id_count;
   a->doing = telling;
+  if (a->holds) {
+    for (int i = 0; i < n; i++)
+      length += snprintf(events + length, sizeof events - length, "%s{\"kind\":\"running\",\"attempt\":\"%s\",\"startedAt\":%lld}",
+                         i ? "," : "", a->ids[i], (long long)wall_ms());
+    put_report(a, events, n, "", 0);
+    a->unacknowledged = 3;
+    return flush(a, 1);
+  }
   for (int i = 0; i < n; i++) {
     length += snprintf(
       events + length, sizeof events - length,
@@ -300,7 +310,12 @@ static void heard(struct agent *a, redisReply *reply, int place) {
       // A window is at most some 70 entries; what is beyond comes with the next look.
       a->id_count = reply->elements / 2 < 100 ? reply->elements / 2 : 100;
       a->ids = realloc(a->ids, (a->id_count + 1) * sizeof *a->ids);
-      for (int i = 0; i < a->id_count; i++) snprintf(a->ids[i], sizeof a->ids[i], "%s", reply->element[2 * i]->str);
+      a->holds = 0;
+      for (int i = 0; i < a->id_count; i++) {
+        snprintf(a->ids[i], sizeof a->ids[i], "%s", reply->element[2 * i]->str);
+        redisReply *envelope = reply->element[2 * i + 1];
+        if (memmem(envelope->str, envelope->len, "\"hold\"", 6)) a->holds = 1;
+      }
     }
     if (place < a->wanted - 1) return;
     if (a->id_count) {

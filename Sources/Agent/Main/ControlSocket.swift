@@ -1,7 +1,8 @@
 // The unix socket in the state folder on which a running agent answers `agent status`: one word and a line end in, JSON out, closed.
 // Asking costs an idle agent nothing, and the answer is never old, as a status file's would be. Only its own user and root are heard.
 //
-// Served by the main thread between signals; a client that dawdles is cut after a second, so it holds up nothing for longer.
+// Served by the main thread between signals; a client that dawdles is cut after a second, so it holds up nothing for longer. An agent that has
+// no descriptor left has a spare one for this: it is asked how it stands just then.
 // A socket's path is limited to 107 bytes, a state folder's is not: both ends go by `/proc/self/fd/<folder>`.
 
 import Glibc
@@ -10,6 +11,7 @@ import Shared
 struct ControlSocket: ~Copyable {
   let descriptor: Int32
   private let path: String
+  private var spare = ControlSocket.openSpare()
 
   /// Listens; what a dead agent left at this path is removed. Call with the folder's lock held.
   static func listen(_ settings: AgentSettings) throws(AgentFailure) -> ControlSocket {
@@ -29,23 +31,50 @@ struct ControlSocket: ~Copyable {
     return ControlSocket(descriptor: descriptor, path: path)
   }
 
+  private init(descriptor: Int32, path: String) {
+    self.descriptor = descriptor
+    self.path = path
+  }
+
   deinit {
+    if spare >= 0 { close(spare) }
     close(descriptor)
     unlink(path)
   }
 
+  private static func openSpare() -> Int32 { open("/dev/null", O_RDONLY | O_CLOEXEC) }
+
   /// Answers every client that waits now.
-  func serve(_ answer: (String) -> [UInt8]?) {
+  /// - Returns: false where one that waits could not be let in: the socket stays readable, so look again after a while.
+  mutating func serve(_ answer: (String) -> [UInt8]?) -> Bool {
+    if spare < 0 { spare = ControlSocket.openSpare() }
     while true {
       let client = accept(descriptor, nil, nil)
-      guard client >= 0 else { return }
-      defer { close(client) }
-      // Not inherited from the listening socket, on Linux.
-      _ = fcntl(client, F_SETFD, FD_CLOEXEC)
-      ControlSocket.setPatience(client, .seconds(1))
-      guard ControlSocket.isTrusted(client), let word = ControlSocket.line(from: client) else { continue }
-      if let reply = answer(word) { ControlSocket.send(reply, to: client) }
+      if client >= 0 {
+        serve(client, answer)
+        continue
+      }
+      switch errno {
+      case EMFILE, ENFILE, ENOBUFS, ENOMEM:
+        if spare >= 0 { close(spare) }
+        let client = accept(descriptor, nil, nil)
+        if client >= 0 { serve(client, answer) }
+        spare = ControlSocket.openSpare()
+        if client < 0 || spare < 0 { return false }
+      // Of the one that was to be let in.
+      case EINTR, ECONNABORTED: continue
+      default: return true
+      }
     }
+  }
+
+  private func serve(_ client: Int32, _ answer: (String) -> [UInt8]?) {
+    defer { close(client) }
+    // Not inherited from the listening socket, on Linux.
+    _ = fcntl(client, F_SETFD, FD_CLOEXEC)
+    ControlSocket.setPatience(client, .seconds(1))
+    guard ControlSocket.isTrusted(client), let word = ControlSocket.line(from: client) else { return }
+    if let reply = answer(word) { ControlSocket.send(reply, to: client) }
   }
 
   // MARK: The other end

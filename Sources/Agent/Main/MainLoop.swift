@@ -17,10 +17,14 @@ struct MainLoop: ~Copyable {
   static let killMargin: Duration = .seconds(20)
   /// How often the state is looked at for `agent start`, until the agent has registered.
   private static let readinessPeriod: Duration = .milliseconds(20)
+  /// How long a client of `status` waits that cannot be let in, for want of a descriptor.
+  private static let controlPause: Duration = .milliseconds(500)
 
   private let program: AgentProgram
   private let signals: Signals
-  private let control: ControlSocket
+  private var control: ControlSocket
+  /// Nobody is let in before.
+  private var controlHeldUntil: ContinuousClock.Instant?
   private var readiness: ReadinessPipe?
   private var mode: StopMode?
   private var deadline: ContinuousClock.Instant?
@@ -53,7 +57,7 @@ struct MainLoop: ~Copyable {
         return
       }
       for signal in signals.take() { received(signal) }
-      control.serve { word in word == "status" ? try? JSONCoder.encode(program.status(stopping: mode)) : nil }
+      serveControl()
       tellReadiness()
       if let deadline, deadline <= .now {
         program.logger.warning("the end takes too long: ended at once; the journal keeps what was not reported yet")
@@ -65,16 +69,28 @@ struct MainLoop: ~Copyable {
     }
   }
 
+  private mutating func serveControl() {
+    if let controlHeldUntil, controlHeldUntil > .now { return }
+    let (program, mode) = (program, mode)
+    let isServed = control.serve { word in
+      word == "status" ? try? JSONCoder.encode(program.status(stopping: mode)) : nil
+    }
+    controlHeldUntil = isServed ? nil : .now + MainLoop.controlPause
+  }
+
   /// Returns when anything happened or some time has passed.
   private func wait(for ending: Ending) {
     var entries = [
       pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0),
-      pollfd(fd: control.descriptor, events: Int16(POLLIN), revents: 0),
+      // A negative one is passed over.
+      pollfd(fd: controlHeldUntil == nil ? control.descriptor : -1, events: Int16(POLLIN), revents: 0),
       pollfd(fd: ending.descriptor, events: Int16(POLLIN), revents: 0),
     ]
     var limit: Duration?
     if readiness != nil { limit = MainLoop.readinessPeriod }
-    if let deadline { limit = min(limit ?? .seconds(3600), max(.zero, deadline - .now)) }
+    for time in [deadline, controlHeldUntil] {
+      if let time { limit = min(limit ?? .seconds(3600), max(.zero, time - .now)) }
+    }
     _ = cspawn_poll(&entries, entries.count, limit?.nanoseconds ?? -1)
   }
 

@@ -2,7 +2,7 @@
 // this one, by job:
 //   Redis/     Worker+Control (the loop that hears), +Registration, +Courier (the loop that tells)
 //   Attempts/  Worker+Taking, +Starting, +Commands (cancel, reconcile …), +Ending, +Recovery (what a new process does first)
-//   Runners/   Worker+Runners, +Adoption
+//   Runners/   Worker+Runners, +Adoption, +Backstop, +Leftovers, +Orphans
 //   Output/    Worker+Shipping, +Results, +Parking (ends that wait for a dashboard), +Spools (the quota), +Damage
 //   Journal/   Worker+Journal (what becomes of a journal that cannot be written; what is forgotten)
 // The flow of an attempt: inbox → journal (synced) → confirm → hand-off (written) → runner → end (synced) → report → acknowledged.
@@ -32,6 +32,8 @@ actor Worker {
   /// Redis refuses what it is asked, or is away: each told once.
   let refusing: Trouble
   let away: Trouble
+  /// Commands may be put into a key that is none for commands.
+  let plainTaken: Trouble
   /// How long is waited while Redis refuses.
   var refusal = Backoff(base: .milliseconds(250), cap: .seconds(4))
   /// Risks of this Redis that were told.
@@ -52,8 +54,13 @@ actor Worker {
   var leaseFault: String?
   var leaseRetryAt = MonotonicTime.distantPast
   /// When Redis was asked the last time and said that the lease is this agent's.
-  var leaseRenewedAt = MonotonicTime.distantPast
+  var leaseRenewedAt = BootTime.distantPast
   var wasRegistered = false
+  /// Redis had no room, or nobody was there, for a part of what it is to know of this agent; that is being written again.
+  var owesIntroduction = false
+  var isIntroducing = false
+  /// Until then what may expire waits for a clock to tell that by.
+  var clockAwaitedUntil = MonotonicTime.never
   var beats = 0
   var nextBeat = MonotonicTime.distantPast
   var nextPlainLook = MonotonicTime.distantPast
@@ -65,7 +72,7 @@ actor Worker {
   let startedAt = ProcessBoot.wallMilliseconds
 
   // Taking.
-  /// Journaled and not yet confirmed in this process; goes into every confirm until one succeeds.
+  /// Journaled and not yet confirmed in this process; goes, once it is durable, into every confirm until one succeeds.
   var unconfirmed: Set<AttemptID> = []
   /// Entries that cannot be read, told once.
   var strangers: Set<[UInt8]> = []
@@ -115,7 +122,9 @@ actor Worker {
   var resultsHeldUntil = MonotonicTime.distantPast
   var progressAt = MonotonicTime.now
   var stall = Duration.seconds(5)
-  /// Ends that wait for room in the window.
+  // What waits for room in the window: who this is, what is under way, ends.
+  var owesHello = false
+  var owesStates = false
   var unsaid = AttemptQueue()
   /// What the spools take on the disk, about; and when they are weighed next at the earliest.
   var spoolBytes: UInt64 = 0
@@ -182,6 +191,9 @@ actor Worker {
       ends: "Redis does what it is asked again")
     away = Trouble(
       surroundings.logger, begins: "Redis is away: commands go on, and what is to be told waits", ends: "Redis is back")
+    plainTaken = Trouble(
+      surroundings.logger, begins: "the key with the agent's name is left alone: commands that are put there are not run",
+      ends: "the key with the agent's name is one for commands again")
     board = surroundings.board
     shard = Keys.shard(surroundings.uuid)
     let opened = try Journal.open("\(surroundings.settings.state.path)/journal")
@@ -195,14 +207,7 @@ actor Worker {
     endBell = Bell(engine)
     tellBell = Bell(engine)
     hour = opened.contents.hour
-    if opened.torn > 0 {
-      surroundings.logger.notice("the journal's last record was torn; it was cut off", metadata: ["bytes": "\(opened.torn)"])
-    }
-    if let damaged = opened.damaged {
-      surroundings.logger.error(
-        "the journal was unreadable in its middle: it goes on under a new identity, the damaged file is kept",
-        metadata: ["file": "\(damaged)"])
-    }
+    Worker.tell(of: opened, surroundings)
   }
 
   // MARK: Life

@@ -3,7 +3,8 @@
  * system calls behind variadic functions and macros.
  *
  * `cspawn_process` clones with shared memory (as vfork does, on a stack of its own, every signal blocked), so its cost does
- * not grow with the caller; what fails in the child comes back as an errno and the step that failed.
+ * not grow with the caller; what fails in the child comes back as an errno and the step that failed. A child whose caller dies
+ * before exec never gets there.
  *
  * When adding a step to the child: only raw system calls there (glibc's setuid and friends would signal the caller's
  * threads), give it a CSPAWN_STEP_*, and mind the order: what needs privileges before the ids, the mask last before exec.
@@ -62,6 +63,9 @@ struct cspawn_failure {
 /* The new process's id once exec has succeeded, or -1 with *failure filled (the child is reaped then). Signal dispositions
  * of the new program are all default and its mask is empty. Blocks until exec, as vfork does. Any thread may call it. */
 pid_t cspawn_process(const struct cspawn_request *request, struct cspawn_failure *failure);
+
+/* A child that has ended and was not waited for, which it still is not; 0: none. */
+pid_t cspawn_ended_child(void);
 
 /* These return -1 and set errno, as system calls do. */
 int cspawn_pidfd_open(pid_t pid);                       /* close-on-exec */

@@ -19,6 +19,13 @@ struct Gathering {
     }
   }
 
+  /// Every attempt of these runs.
+  func attempts(of runs: [String]) throws -> [String: [AttemptRow]] {
+    var attempts: [String: [AttemptRow]] = [:]
+    for run in runs { attempts[run] = (try json("/v1/runs/\(run)")["attempts"]?.asArray ?? []).compactMap(AttemptRow.init) }
+    return attempts
+  }
+
   /// How many runs are not ended.
   func open() throws -> Int {
     let answer = try json("/v1/runs?limit=1000&state=queued&state=sent&state=running&state=unknown")

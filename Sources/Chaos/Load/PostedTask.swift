@@ -1,7 +1,7 @@
 // What is posted: the n-th task of a seed, always the same one. Every command first appends one line to the file of starts, in one write to a
 // descriptor opened for appending, so that two starts of a run are two lines whatever happens around them; then it prints output that is known
 // beforehand; what comes to its end appends to the file of ends.
-// When adding a kind: its command, its output, what it may end as (`allows`), its weight.
+// When adding a kind: its command, its output, what it may end as (`allows`), its weight. One that does not end by itself is found by `Load`.
 
 import Shared
 
@@ -12,11 +12,18 @@ struct Grounds: Sendable {
   let marker: String
   var starts: String { "\(folder)/starts" }
   var ends: String { "\(folder)/ends" }
+
+  /// Appends the line of a start: the run, its runner, which task it is, and the machine's uptime. By the shell alone: nothing that it would have
+  /// to start first may come before it.
+  func startLine(_ task: String) -> String {
+    "read up _ < /proc/uptime; echo \"$MUSTER_RUN $PPID \(task) $up\" >> '\(starts)'"
+  }
 }
 
 struct PostedTask: Sendable {
   enum Kind: String, CaseIterable, Sendable {
     case short, napping, talking, long, big, failing, suicidal, limited, leaving, holding, expiring, missing, stubborn, retrying
+    case scattered, endless
   }
 
   let number: Int
@@ -39,17 +46,22 @@ struct PostedTask: Sendable {
     kind = dice.weighted([
       (42, .short), (16, .napping), (6, .talking), (3, .long), (3, .big), (6, .failing), (2, .suicidal), (4, .limited),
       (4, .leaving),
-      (3, .holding), (6, .expiring), (2, .missing), (2, .stubborn), (6, .retrying),
+      (3, .holding), (6, .expiring), (2, .missing), (2, .stubborn), (6, .retrying), (3, .scattered),
+      (2, .endless),
     ])
     agent = dice.below(12) == 0 ? nil : dice.below(agents)
     wait = dice.below(10) == 0 ? 1 + dice.below(5) : nil
-    killAfter = dice.below(9) == 0 ? dice.one(of: [0, 50, 500, 3000]) : nil
+    killAfter = dice.below(9) == 0 || kind == .endless ? dice.one(of: [0, 50, 500, 3000]) : nil
     amount = kind == .big ? 300_000 + dice.below(3_000_000) : 1 + dice.below(40)
     milliseconds = kind == .long ? 4000 + dice.below(16_000) : 20 + dice.below(1200)
   }
 
   /// How often it may be started again.
   var retries: Int { kind == .retrying ? 3 : 0 }
+  /// Seconds that it may run; nil: the agent's own limit, for which no chaos waits.
+  var timeout: Double? { kind == .limited || kind == .scattered ? 0.3 + Double(milliseconds) / 1000 : nil }
+  /// Seconds within which it has to be started; nil: any time.
+  var expires: Int? { kind == .expiring ? 1 + amount % 4 : nil }
 
   // MARK: The request
 
@@ -77,8 +89,8 @@ struct PostedTask: Sendable {
       members.append(.init(key: "taskname", value: .string(command(grounds))))
     }
     members.append(.init(key: "env", value: ["CHAOS": .string(grounds.marker)]))
-    if kind == .limited { members.append(.init(key: "timeout", value: .double(0.3 + Double(milliseconds) / 1000))) }
-    if kind == .expiring { members.append(.init(key: "expires", value: .integer(Int64(1 + amount % 4)))) }
+    if let timeout { members.append(.init(key: "timeout", value: .double(timeout))) }
+    if let expires { members.append(.init(key: "expires", value: .integer(Int64(expires)))) }
     if retries > 0 {
       members.append(.init(key: "retries", value: .integer(Int64(retries))))
       members.append(.init(key: "retryDelay", value: .double(Double(amount) / 20)))
@@ -88,7 +100,7 @@ struct PostedTask: Sendable {
   }
 
   private func command(_ grounds: Grounds) -> String {
-    let start = "echo \"$MUSTER_RUN $PPID \(number)\" >> '\(grounds.starts)'; \(mark) "
+    let start = "\(grounds.startLine("\(number)")); \(mark) "
     let end = "; echo \"$MUSTER_RUN\" >> '\(grounds.ends)'"
     let nap = "sleep \(Double(milliseconds) / 1000)"
     switch kind {
@@ -100,6 +112,9 @@ struct PostedTask: Sendable {
     case .failing: return start + "echo \"failing $MUSTER_RUN\"\(end); exit \(exitCode)"
     case .suicidal: return start + "echo \"out $MUSTER_RUN\"\(end); kill -KILL $$"
     case .limited: return start + "echo \"limited $MUSTER_RUN\"; sleep 600" + end
+    // In its group, in a session of its own, and without a parent: none of them may outlive its end, by its time limit or by a kill.
+    case .scattered, .endless:
+      return start + "echo \"\(kind) $MUSTER_RUN\"; sleep 900 & setsid sleep 900 & setsid -f setsid -f sleep 900; sleep 900" + end
     // Both on purpose: one that nobody holds, and one that goes on holding the pipe.
     case .leaving: return start + "(setsid sleep 3 >/dev/null 2>&1 &); echo \"left $MUSTER_RUN\"" + end
     case .holding: return start + "sleep 4 & echo \"held $MUSTER_RUN\"" + end
@@ -132,6 +147,7 @@ struct PostedTask: Sendable {
     case .big: return lines(amount) + lines(amount)
     case .failing: return Array("failing \(run)\n".utf8)
     case .limited: return Array("limited \(run)\n".utf8)
+    case .scattered, .endless: return Array("\(kind) \(run)\n".utf8)
     case .leaving: return Array("left \(run)\n".utf8)
     case .holding: return Array("held \(run)\n".utf8)
     case .stubborn: return Array("stubborn \(run)\n".utf8)
@@ -145,7 +161,9 @@ struct PostedTask: Sendable {
     switch kind {
     case .failing: state == .failed && exitCode == self.exitCode
     case .suicidal: state == .failed && signal == "KILL"
-    case .limited: state == .timedOut
+    case .limited, .scattered: state == .timedOut
+    // Somebody has to kill it.
+    case .endless: false
     case .missing: state == .failed && exitCode == nil && signal == nil
     case .expiring: state == .succeeded || state == .expired
     default: state == .succeeded

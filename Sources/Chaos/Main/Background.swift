@@ -32,6 +32,15 @@ enum Monotonic {
     return time.tv_sec * 1000 + time.tv_nsec / 1_000_000
   }
 
+  /// How far the machine's uptime is ahead of this clock, which does not count the time that it slept; 0 where it cannot be read.
+  static var uptimeAhead: Int {
+    let words = String(decoding: ProcessFile.read("/proc/uptime"), as: UTF8.self).split(separator: " ")
+    return words.first.flatMap(milliseconds(ofUptime:)).map { $0 - milliseconds } ?? 0
+  }
+
+  /// Of the first word of /proc/uptime: seconds.
+  static func milliseconds(ofUptime seconds: some StringProtocol) -> Int? { Double(seconds).map { Int(($0 * 1000).rounded()) } }
+
   static func pause(_ milliseconds: Int) {
     var time = timespec(tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000)
     var rest = timespec()

@@ -23,6 +23,8 @@ final class Campaign: Sendable {
   /// Without any run ended for so long nothing more is expected.
   private static let patience = 90_000
   private static let longestSettling = 420_000
+  /// What commands leave behind on purpose is gone by then, and the runners that stayed for it.
+  private static let rest = 5000
 
   init(_ settings: CampaignSettings) {
     self.settings = settings
@@ -69,16 +71,24 @@ final class Campaign: Sendable {
     let ledger = Ledger()
     var evidence = Evidence(
       seed: settings.seed, agents: settings.agents, redisForgets: plan.redisForgets, databaseGoesBack: plan.databaseGoesBack)
+    evidence.inheritors.formUnion(ProcessTable.ancestors)
     began.store(Monotonic.milliseconds, ordering: .relaxed)
-    let load = Load(stand, ledger, seed: settings.seed, runs: settings.runs, milliseconds: settings.seconds * 1000)
     let conductor = Conductor(stand, began: began.load(ordering: .relaxed), say: Report.say)
+    let load = Load(stand, ledger, seed: settings.seed, runs: settings.runs, milliseconds: settings.seconds * 1000) {
+      conductor.results.restores
+    }
     conductor.perform(plan.steps) { isOver }
     // Whoever was refused in the chaos is taken now.
     _ = Monotonic.wait(upTo: 10_000) { ledger.acceptedRuns >= settings.runs || isOver }
     load.stopPosting()
+    evidence.postings.append(
+      Posting(
+        when: "while things were killed", wanted: settings.runs, accepted: ledger.acceptedRuns,
+        fewest: Posting.fewest(of: settings.runs, within: settings.seconds)))
     stand.restoreOrder()
     evidence.deeds = conductor.results
     try settle(stand, ledger)
+    // States are read on meanwhile, and what does not end by itself is killed.
     try loadWithoutFaults(stand, ledger, &evidence)
     load.stop()
     if isOver { throw HarnessFault("interrupted") }
@@ -87,10 +97,12 @@ final class Campaign: Sendable {
     let gathering = Gathering(http: stand.http)
     evidence.rows = try gathering.rows()
     evidence.ledger = ledger.contents
-    let (seed, agents) = (settings.seed, settings.agents)
-    (evidence.outputFaults, evidence.outputsChecked) = gathering.outputFaults(evidence.rows.values) { row in
-      PostedTask.number(ofTaskname: row.taskname).map { PostedTask(seed: seed, number: $0, agents: agents) }
-    }
+    // What has been written so far tells whose output is whose; what stands there in the end is read when nothing is left that could write.
+    var soFar = evidence
+    soFar.readDisk(stand.grounds)
+    let known = soFar
+    evidence.attempts = try gathering.attempts(of: evidence.rows.keys.filter { known.task(of: $0)?.retries ?? 0 > 0 })
+    (evidence.outputFaults, evidence.outputsChecked) = gathering.outputFaults(evidence.rows.values) { known.task(of: $0.run) }
     evidence.leftBehind = stand.end(patience: 25_000)
     evidence.surprises = stand.surprises
     evidence.readDisk(stand.grounds)
@@ -133,17 +145,22 @@ final class Campaign: Sendable {
     guard !isOver else { return }
     let runs = min(400, max(30, settings.runs / 10))
     let programs = stand.everyProgram.filter { $0 != .redis }
+    let restores = evidence.deeds.restores
     func wave(_ first: Int) throws {
-      let wanted = ledger.acceptedRuns + runs
-      let load = Load(stand, ledger, seed: settings.seed, runs: runs, milliseconds: runs * 40, first: first)
-      _ = Monotonic.wait(upTo: 120_000) { ledger.acceptedRuns >= wanted || isOver }
+      let before = ledger.acceptedRuns
+      let load = Load(
+        stand, ledger, seed: settings.seed, runs: runs, milliseconds: runs * 40, first: first, restores: { restores })
+      _ = Monotonic.wait(upTo: 120_000) { ledger.acceptedRuns >= before + runs || isOver }
       load.stop()
+      evidence.postings.append(
+        Posting(when: "afterwards within 120 s", wanted: runs, accepted: ledger.acceptedRuns - before, fewest: runs))
       try settle(stand, ledger)
       stand.lookForSurprises()
     }
     func holdings() -> [Program: Holding] {
+      _ = Monotonic.wait(upTo: Self.rest) { isOver }
       var all: [Program: Holding] = [:]
-      for program in programs { all[program] = stand.process(program).flatMap { Holding(pid: $0.pid) } }
+      for program in programs { all[program] = stand.holding(of: program) }
       return all
     }
     // The first one warms the processes that the plan started last.
@@ -153,7 +170,7 @@ final class Campaign: Sendable {
     let after = holdings()
     for program in programs {
       if let before = before[program], let after = after[program] {
-        evidence.growth.append(Growth(program: "\(program)", before: before, after: after))
+        evidence.growth.append(Growth(program: program, before: before, after: after))
       }
     }
   }

@@ -21,7 +21,9 @@ enum Report {
       "on disk    \(evidence.starts.values.reduce(0) { $0 + $1.count }) starts of \(evidence.starts.count) runs, \(evidence.ends.count) ends"
     )
     say("output     \(evidence.outputsChecked) checked byte by byte, \(evidence.outputFaults.count) wrong")
-    say("watched    \(evidence.ledger.seen.count) runs, \(evidence.ledger.killAsked.count) asked to be killed")
+    say(
+      "watched    \(evidence.ledger.seen.count) runs, \(evidence.ledger.killAsked.count) asked to be killed, \(evidence.ledger.killTold.count) of them taken; "
+        + "\(evidence.attempts.values.reduce(0) { $0 + $1.count }) attempts of \(evidence.attempts.count) runs with retries")
     say(
       "killed     \(evidence.deeds.kills) processes, \(evidence.deeds.runnerKills.count) of them runners; database restored \(evidence.deeds.restores.count) times"
     )
@@ -34,6 +36,8 @@ enum Report {
         ? "seed \(plan.seed): \(check.violations.count) things that DESIGN calls not closable, or worse (shown, not judged)"
         : "seed \(plan.seed): \(check.violations.count) violations")
     if plan.name == .unclosable { for violation in check.violations.prefix(40) { say("  \(violation)") } }
+    // scripts/chaos adds these up.
+    say("sum: \(evidence.ledger.acceptedRuns) runs accepted, \(evidence.deeds.kills) processes killed")
   }
 
   static func violations(_ check: PromiseCheck, _ plan: Plan, began: Int) {

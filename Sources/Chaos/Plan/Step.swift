@@ -42,6 +42,8 @@ enum LinkBlow: Hashable, CustomStringConvertible {
   case cut
   /// The next request is forwarded whole; when its answer comes, the connection is closed instead: done, but the caller saw an error.
   case cutBeforeReply
+  /// The same, but the connection stays open and nothing more comes from Redis: done, but the caller saw a timeout.
+  case swallowReplies
   /// Half of the next request is forwarded.
   case cutWithinRequest
   /// Half of the next answer is forwarded.
@@ -55,6 +57,7 @@ enum LinkBlow: Hashable, CustomStringConvertible {
     switch self {
     case .cut: "cut"
     case .cutBeforeReply: "cut once a request is done, before its reply"
+    case .swallowReplies: "a request is done, and its reply and all later ones are swallowed"
     case .cutWithinRequest: "cut within a request"
     case .cutWithinReply: "cut within a reply"
     case .halfCloseFromRedis: "half-closed towards the program"
@@ -63,7 +66,8 @@ enum LinkBlow: Hashable, CustomStringConvertible {
   }
 
   static let all: [LinkBlow] = [
-    .cut, .cutBeforeReply, .cutBeforeReply, .cutWithinRequest, .cutWithinReply, .halfCloseFromRedis, .halfCloseToRedis,
+    .cut, .cutBeforeReply, .cutBeforeReply, .swallowReplies, .swallowReplies, .cutWithinRequest, .cutWithinReply,
+    .halfCloseFromRedis, .halfCloseToRedis,
   ]
 }
 

@@ -56,6 +56,7 @@ final class ProxiedConnection {
       switch (blow, direction) {
       // The reply shows that the request is done.
       case (.cutBeforeReply, .reply): return close(byReset: true)
+      case (.swallowReplies, .reply): return
       case (.cutWithinRequest, .request), (.cutWithinReply, .reply):
         bytes.removeLast(count - count / 2)
         deliver(bytes, direction)

@@ -145,7 +145,7 @@ private struct Served {
     case .cut: closeAll()
     case .halfCloseFromRedis: for connection in connections { connection.halfClose(towards: .reply) }
     case .halfCloseToRedis: for connection in connections { connection.halfClose(towards: .request) }
-    case .cutBeforeReply, .cutWithinRequest, .cutWithinReply: armed = blow
+    case .cutBeforeReply, .swallowReplies, .cutWithinRequest, .cutWithinReply: armed = blow
     }
   }
 

@@ -54,15 +54,45 @@ final class ChildProcess: Sendable {
   var isRunning: Bool { status == nil }
 
   /// In words: "exit code 1", "signal 11".
-  var end: String {
-    guard let status else { return "running" }
-    return status & 0x7f == 0 ? "exit code \((status >> 8) & 0xff)" : "signal \(status & 0x7f)"
+  var end: String { status.map { "\(ProcessEnd(status: $0))" } ?? "running" }
+
+  /// Whether it blocks, takes or ignores this signal by now. A program that has only just been started is ended by it.
+  func heeds(_ number: Int32) -> Bool {
+    ["SigBlk", "SigIgn", "SigCgt"].contains { name in
+      let set = ProcessFile.field(name, of: pid).flatMap { UInt64($0, radix: 16) } ?? 0
+      return set >> UInt64(number - 1) & 1 == 1
+    }
   }
 
   func signal(_ number: Int32) {
     ended.withLock { ended in
       // Under the lock, and not yet waited for: the number cannot be somebody else's by now.
       if ended == nil { _ = Glibc.kill(pid, number) }
+    }
+  }
+}
+
+/// How a program has ended.
+enum ProcessEnd: Hashable, CustomStringConvertible {
+  case exitCode(Int32)
+  case signal(Int32)
+
+  /// - Parameter status: what `waitpid` says.
+  init(status: Int32) { self = status & 0x7f == 0 ? .exitCode(status >> 8 & 0xff) : .signal(status & 0x7f) }
+
+  var description: String {
+    switch self {
+    case .exitCode(let code): "exit code \(code)"
+    case .signal(let number): "signal \(number)"
+    }
+  }
+
+  /// Whether this is what comes of a signal: of SIGKILL nothing else than that, of SIGTERM exit code 0.
+  /// - Parameter wasHeeded: whether the program had come so far as to take it.
+  func isRight(after number: Int32, wasHeeded: Bool) -> Bool {
+    switch self {
+    case .exitCode(let code): number != SIGKILL && code == 0
+    case .signal(let other): other == number && (number == SIGKILL || !wasHeeded)
     }
   }
 }

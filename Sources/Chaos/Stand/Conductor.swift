@@ -81,11 +81,7 @@ final class Conductor: Sendable {
       note("killed \(program)", kills: 1)
     case .terminate(let program):
       let start = Monotonic.milliseconds
-      // It promises 10 s; the machine may be slow.
-      if !stand.end(program, by: SIGTERM, patience: 40_000) {
-        stand.addSurprise("\(program) did not end within 40 s of SIGTERM")
-        stand.end(program)
-      }
+      stand.terminate(program)
       note("terminated \(program) in \(Monotonic.milliseconds - start) ms")
     case .start(let program, let faults):
       stand.start(program, faults: faults)

@@ -30,6 +30,12 @@ final class Stand: Sendable {
     /// Ended by us: no surprise.
     var expected: Set<pid_t> = []
     var surprises: [String] = []
+
+    /// Tells of its end if nobody asked for it.
+    mutating func look(at program: Program, log: String) {
+      guard let process = running[program], !process.isRunning, expected.insert(process.pid).inserted else { return }
+      surprises.append("\(program) (process \(process.pid)) ended by itself: \(process.end); its log: \(log)")
+    }
   }
   private let guarded = Mutex(Guarded())
 
@@ -86,6 +92,7 @@ final class Stand: Sendable {
   func start(_ program: Program, faults: Int = 0) {
     guarded.withLock { state in
       if let running = state.running[program], running.isRunning { return }
+      state.look(at: program, log: log(of: program))
       var environment = ["CHAOS": settings.folder]
       if faults > 0 { environment["MUSTER_FAULTS"] = "commit=\(Double(faults) / 1000),seed=\(settings.faultSeed)" }
       do {
@@ -97,24 +104,37 @@ final class Stand: Sendable {
 
   func process(_ program: Program) -> ChildProcess? { guarded.withLock { $0.running[program] } }
 
-  /// Ends it and waits; true if it ended within that time.
+  /// Ends it and waits; true if it ended within that time. An end in another way than this signal's is a surprise.
   @discardableResult
   func end(_ program: Program, by signal: Int32 = SIGKILL, patience: Int = 20_000) -> Bool {
-    guard let process = process(program) else { return true }
-    guarded.withLock { _ = $0.expected.insert(process.pid) }
+    let process = guarded.withLock { state -> ChildProcess? in
+      state.look(at: program, log: log(of: program))
+      guard let process = state.running[program], process.isRunning else { return nil }
+      state.expected.insert(process.pid)
+      return process
+    }
+    guard let process else { return true }
+    let heeds = process.heeds(signal)
     process.signal(signal)
     if signal != SIGKILL { process.signal(SIGCONT) }
-    return Monotonic.wait(upTo: patience) { !process.isRunning }
+    guard Monotonic.wait(upTo: patience, until: { !process.isRunning }) else { return false }
+    if let status = process.status, !ProcessEnd(status: status).isRight(after: signal, wasHeeded: heeds) {
+      addSurprise("\(program) (process \(process.pid)) was sent signal \(signal): \(process.end); its log: \(log(of: program))")
+    }
+    return true
+  }
+
+  /// SIGTERM, which has to be enough. It promises 10 s; the machine may be slow.
+  func terminate(_ program: Program) {
+    guard !end(program, by: SIGTERM, patience: 40_000) else { return }
+    addSurprise("\(program) did not end within 40 s of SIGTERM; its log: \(log(of: program))")
+    end(program)
   }
 
   /// What ended though nobody asked it to. Called often; each is told once.
   func lookForSurprises() {
     guarded.withLock { state in
-      for (program, process) in state.running where !process.isRunning && !state.expected.contains(process.pid) {
-        state.expected.insert(process.pid)
-        state.surprises.append(
-          "\(program) (process \(process.pid)) ended by itself: \(process.end); its log: \(log(of: program))")
-      }
+      for program in everyProgram { state.look(at: program, log: log(of: program)) }
     }
   }
 
@@ -123,6 +143,13 @@ final class Stand: Sendable {
 
   func proxy(of program: Program) -> Proxy? { proxies[program] }
   func runners(ofAgent index: Int) -> [pid_t] { ProcessTable.runners(under: state(ofAgent: index)) }
+
+  /// Nil while it does not run.
+  func holding(of program: Program) -> Holding? {
+    var runners = 0
+    if case .agent(let index) = program { runners = self.runners(ofAgent: index).count }
+    return process(program).flatMap { Holding(pid: $0.pid, runners: runners) }
+  }
 
   // MARK: The whole
 
@@ -156,15 +183,14 @@ final class Stand: Sendable {
 
   /// Ends all that was started, commands and runners included. What then still lives after `patience` is returned.
   func end(patience: Int) -> [ProcessEntry] {
-    for index in 0..<settings.agents { end(.agent(index), by: SIGTERM) }
-    end(.dashboard, by: SIGTERM)
-    end(.redis, by: SIGTERM)
+    for index in 0..<settings.agents { terminate(.agent(index)) }
+    terminate(.dashboard)
+    terminate(.redis)
     var left: [ProcessEntry] = []
     _ = Monotonic.wait(upTo: patience) {
       left = leftOver
       return left.isEmpty
     }
-    for program in everyProgram { end(program) }
     for entry in left { kill(entry.pid, SIGKILL) }
     loop.stop()
     return left

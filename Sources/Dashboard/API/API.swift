@@ -85,10 +85,20 @@ struct API: Sendable {
   }
 
   private func health() -> Response {
-    let parts = services.health()
+    var parts = services.health()
+    var canAccept = parts.canAccept
+    switch services.standing() {
+    case .accepting: break
+    case .draining:
+      canAccept = false
+      parts.warnings.append("this dashboard is about to stop: it accepts no tasks")
+    case .standby(let reason):
+      canAccept = false
+      if !parts.warnings.contains(reason) { parts.warnings.append(reason) }
+    }
     return .json(
       JSONBody.object { body in
-        body.field("health", parts.canAccept ? "healthy" : "death")
+        body.field("health", canAccept ? "healthy" : "death")
         body.field("store", parts.store)
         body.field("redis", parts.redis)
         body.field("redisServer", parts.redisServer)
@@ -99,7 +109,7 @@ struct API: Sendable {
           body.field("found", parts.reports.found)
           body.field("dropped", parts.reports.dropped)
         }
-      }, status: parts.canAccept ? .ok : .serviceUnavailable)
+      }, status: canAccept ? .ok : .serviceUnavailable)
   }
 
   private func version() -> Response {

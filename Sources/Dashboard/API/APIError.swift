@@ -90,10 +90,10 @@ extension APIError {
       .redisAway, "\"\(shown(name))\" is not known here, and Redis, which might know it, does not answer",
       hint: "try again; targets that were seen before are accepted without Redis")
   }
-  static func redisAway(removing agent: String) -> APIError {
+  static func redisAway(removing agent: String, _ why: String) -> APIError {
     APIError(
-      .redisAway, "\"\(shown(agent))\" was not removed: Redis, where its journal has to be fenced first, did not do it",
-      hint: "nothing is changed here; try again when Redis is back")
+      .redisAway, "\"\(shown(agent))\" was not removed: Redis, where its journal has to be fenced first, did not do it: \(why)",
+      hint: "nothing is changed here; try again when Redis does what it is asked")
   }
   static func alreadyEnded(_ run: RunRecord) -> APIError {
     APIError(

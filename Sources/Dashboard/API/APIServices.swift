@@ -44,6 +44,7 @@ struct HealthParts: Sendable, Equatable {
   /// Which kind of Redis, and where: one server, a master by Sentinel, a Cluster.
   var redisServer = ""
   var warnings: [String]
+  /// The store takes tasks. Whether this dashboard is the one to do so, `APIServices.standing` says.
   var canAccept: Bool
   var reports = ReportTally.Counts()
 }

@@ -125,8 +125,13 @@ struct Acceptance: Sendable {
         // Made on the writer's thread: ids are in the order of the commits, so that a list never gains a task behind its first page.
         let id = ids.next()
         let now = WallTime.now()
-        let project = try addressee.project ?? AgentQueries.firstProject(db, addressee.agents[0])
-        let runs = addressee.agents.map { FreshRun(id: RunID(agent: $0, task: id), project: project) }
+        // It may have been removed since it was found: its work would wait until it expires.
+        let agents = try addressee.agents.filter { try !TargetQueries.isRemoved(db, $0) }
+        guard !agents.isEmpty else {
+          throw TargetFault.unknown(addressee.isOneRun ? addressee.agents[0].text : addressee.target)
+        }
+        let project = try addressee.project ?? AgentQueries.firstProject(db, agents[0])
+        let runs = agents.map { FreshRun(id: RunID(agent: $0, task: id), project: project) }
         var task = FreshTask(
           id: id, auuid: addressee.isOneRun ? runs[0].id.description : "\(addressee.target)-\(id)", target: addressee.target,
           kind: addressee.kind, spec: body.spec, origin: .http, createdAt: now.milliseconds,
@@ -136,12 +141,15 @@ struct Acceptance: Sendable {
         try task.insert(into: db)
         return task
       }
+    } catch let fault as TargetFault {
+      throw fault
     } catch {
       services.doubted(addressee.agents, error)
       throw error
     }
-    services.accepted(task)
+    // Before anybody is told to go on with it, who has newer things to tell.
     services.watch.publish(task.runs.map { RunNews($0.id, .state($0.state)) })
+    services.accepted(task)
     return task
   }
 }

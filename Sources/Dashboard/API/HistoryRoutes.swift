@@ -31,7 +31,7 @@ struct HistoryRoutes: Sendable {
       return try .page(tasks, next: next) { task, body in
         let runs = min(perTask, room) > 0 ? try RunQueries.ofTask(db, task.id, limit: min(perTask, room)) : []
         room -= runs.count
-        task.write(to: &body, counts: try counts.counts(of: task.id, db), runs: runs)
+        task.write(to: &body, counts: try counts.counts(of: task, db), runs: runs)
       }
     }
   }
@@ -41,7 +41,7 @@ struct HistoryRoutes: Sendable {
     return try await services.store.read { [counts] db in
       guard let task = try TaskQueries.find(db, named: name) else { throw APIError.unknownTask(name) }
       let runs = try RunQueries.ofTask(db, task.id, limit: Self.runsOfTask)
-      return .json(try JSONBody.object { task.write(to: &$0, counts: try counts.counts(of: task.id, db), runs: runs) })
+      return .json(try JSONBody.object { task.write(to: &$0, counts: try counts.counts(of: task, db), runs: runs) })
     }
   }
 

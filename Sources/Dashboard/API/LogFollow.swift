@@ -40,7 +40,7 @@ struct LogFollow: Sendable {
     }
     init?(_ text: String) {
       let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-      guard parts.count <= 2, let offset = parts.last.flatMap({ Int64($0) }) else { return nil }
+      guard parts.count <= 2, let offset = parts.last.flatMap({ Int64($0) }), offset >= 0 else { return nil }
       self.offset = offset
       guard parts.count == 2 else { return }
       guard let attempt = Int(parts[0]), attempt > 1 else { return nil }

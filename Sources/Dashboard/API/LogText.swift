@@ -78,7 +78,8 @@ enum ByteRange: Equatable {
       return
     }
     guard let first = Int64(ends[0]) else { return }
-    guard let last = ends[1].isEmpty ? Int64.max - 1 : Int64(ends[1]), last >= first else { return }
-    self = first < total ? .part(first..<min(last + 1, total)) : .unsatisfiable
+    guard let last = ends[1].isEmpty ? Int64.max : Int64(ends[1]), last >= first else { return }
+    // The last position is whatever the client wrote: one more than that may be no number.
+    self = first < total ? .part(first..<(last < total ? last + 1 : total)) : .unsatisfiable
   }
 }

@@ -1,4 +1,4 @@
-// The objects that answers are made of, field by field as in API.md. When adding a field, also: API.md's row in docs, and ShapeTests.
+// The objects that answers are made of, field by field as in API.md. When adding a field, also: its row in docs/api.md, and ListTests.
 
 import Shared
 

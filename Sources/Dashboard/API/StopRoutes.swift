@@ -3,7 +3,6 @@
 
 import HTTP
 import HTTPTypes
-import Redis
 import Shared
 
 struct StopRoutes: Sendable {
@@ -22,9 +21,13 @@ struct StopRoutes: Sendable {
     case nil: throw APIError.unknownRun(name)
     case .endedAlready(let run)?: throw APIError.alreadyEnded(run)
     case .asked(let asked)?:
-      try await stop([asked.id], unsent: asked.state == .queued ? [asked.id] : [], of: asked.id.task)
-      let run = try await services.store.read { try RunQueries.find($0, asked.id) } ?? asked
-      return .json(JSONBody.object { run.write(to: &$0) }, status: .accepted)
+      try await stop(
+        [asked.id], unsent: asked.state == .queued ? [asked.id] : [], of: asked.id.task, [RunNews(asked.id, .state(asked.state))])
+      let (run, attempts) = try await services.store.read { db in
+        let run = try RunQueries.find(db, asked.id) ?? asked
+        return (run, try AttemptQueries.all(db, run))
+      }
+      return .json(JSONBody.object { run.write(to: &$0, attempts: attempts) }, status: .accepted)
     }
   }
 
@@ -37,7 +40,9 @@ struct StopRoutes: Sendable {
     guard let outcome else { throw APIError.unknownTask(name) }
     guard !outcome.asked.isEmpty else { throw APIError.alreadyEnded(outcome) }
     let task = outcome.task.id
-    try await stop(outcome.asked, unsent: outcome.unsent, of: task)
+    // Of one run its page wants to hear; of many nobody looks at each.
+    let open = outcome.asked.count == 1 ? outcome.counts.keys.filter { !$0.isVerdict } : []
+    try await stop(outcome.asked, unsent: outcome.unsent, of: task, zip(outcome.asked, open).map { RunNews($0, .state($1)) })
     let counts = try await services.store.read { try TaskQueries.counts($0, task) }
     let all = counts.values.reduce(0, +)
     return .json(
@@ -55,8 +60,8 @@ struct StopRoutes: Sendable {
     try mayChange(request)
     try request.allow()
     let removal: RemovedAgents.Removal?
-    do { removal = try await services.remove(name, request.peer) } catch is RedisError {
-      throw APIError.redisAway(removing: name)
+    do { removal = try await services.remove(name, request.peer) } catch let fault as RemovalFault {
+      throw APIError.redisAway(removing: name, fault.description)
     }
     guard let removal else { throw APIError.unknownAgent(name) }
     return .json(
@@ -83,15 +88,13 @@ struct StopRoutes: Sendable {
     return try StopBody(request.body).order
   }
 
-  /// Tells the loops, and whoever looks; waits a moment for runs that were never sent.
-  private func stop(_ runs: [RunID], unsent: [RunID], of task: ULID) async throws {
+  /// Tells whoever looks that an end is asked for (`told`: with the states of that moment), then the loops, which have newer ones to tell; waits a
+  /// moment for runs that were never sent.
+  private func stop(_ runs: [RunID], unsent: [RunID], of task: ULID, _ told: [RunNews]) async throws {
     let news = services.watch.subscribe(task: task)
     defer { news.cancel() }
+    services.watch.publish(told)
     services.stopped(runs)
-    let open = try await services.store.read { db in
-      try runs.count > 1 ? [] : runs.compactMap { try RunQueries.find(db, $0) }.filter { !$0.state.isVerdict }
-    }
-    services.watch.publish(open.map { RunNews($0.id, .state($0.state)) })
     var waiting = Set(unsent)
     let deadline = ContinuousClock.now + Self.patience
     while !waiting.isEmpty, ContinuousClock.now < deadline {

@@ -85,9 +85,9 @@ struct Attendant: Sendable {
 
   private func carryOut(_ duties: Duties, _ fence: Fence) async throws {
     if !duties.compare.isEmpty { try await flow.sender.compare(duties.compare, fence) }
-    try await flow.entomb(duties.tombstone, fence)
+    let waiting = try await flow.entomb(duties.tombstone, fence)
     // What got its tombstone just now ends in this turn already.
-    let entombed = duties.tombstone.flatMap { agent, ids in
+    let entombed = duties.tombstone.filter { !waiting.contains($0.key) }.flatMap { agent, ids in
       ids.map { OpenRun(agent: agent, task: $0.task, attempt: $0.attempt, knowledge: RunKnowledge(state: .queued)) }
     }
     let ending = duties.endAlone + entombed
@@ -95,11 +95,12 @@ struct Attendant: Sendable {
       let now = WallTime.now().milliseconds
       let ended = try await flow.store.write { db in try ending.map { ($0, try FlowEnds.endAlone(db, $0, now: now)) } }
       for (run, state) in ended {
-        guard let state else { continue }
+        // Also where it is not ended: it went another way, and whoever wants its end then writes the tombstone again.
         flow.desks.withDesk(run.agent) { desk in
           desk.tombstoned.remove(run.task)
           desk.asked[run.task] = nil
         }
+        guard let state else { continue }
         flow.publish(run.agent, [(run.task, state)], [])
       }
     }
@@ -118,21 +119,16 @@ struct Attendant: Sendable {
     // Rule `asks`: a message about a run raises the number in Redis too.
     let agents = spoken.map(\.ask.agent)
     let numbers = try await flow.store.read { db in try agents.map { try AgentRow.number(db, $0) } }
-    var commands: [RedisCommand] = []
+    var commands: [(agent: AgentID, command: RedisCommand)] = []
     for (item, number) in zip(spoken, numbers) {
       for part in item.ids.chunks(of: Self.idsInMessage) {
         let message = ControlMessage(
           item.ask.kind, to: item.address, attempts: part, cause: item.ask.cause, signal: item.ask.stop.signal,
           grace: item.ask.stop.grace, output: item.ask.output ? true : nil)
-        commands.append(try DashboardBus.control(item.ask.agent, fence: fence, number: number, message))
+        commands.append((item.ask.agent, try DashboardBus.control(item.ask.agent, fence: fence, number: number, message)))
       }
     }
-    for part in commands.chunks(of: Self.messagesInPipeline) {
-      for reply in try await flow.link.commands.pipeline(part) {
-        guard let error = reply.error else { continue }
-        flow.sender.fenced(error)
-        throw error
-      }
-    }
+    // Whom it does not reach is told again.
+    for part in commands.chunks(of: Self.messagesInPipeline) { _ = try await flow.refusals.answers(part) }
   }
 }

@@ -10,6 +10,7 @@ struct CollectorTools: Sendable {
   let desks: Desks
   let standing: Standing
   let sender: Sender
+  let refusals: Refusals
   let waker: AttemptWaker
   let clock: DeadlineClock
   let health: HealthBoard
@@ -44,20 +45,30 @@ struct CollectorTools: Sendable {
     return flags
   }
 
-  /// Writes tombstones and remembers that they stand.
-  func entomb(_ wanted: [AgentID: [AttemptID]], _ fence: Fence) async throws {
-    guard !wanted.isEmpty else { return }
+  /// Rule `hears`: compares those that were not. Returns the agents that have to wait.
+  func compare(_ agents: Set<AgentID>, _ fence: Fence) async throws -> Set<AgentID> {
+    let strangers = agents.filter { !desks.desk($0).compared }
+    guard !strangers.isEmpty else { return [] }
+    try await sender.compare(strangers, fence)
+    return strangers.filter { !desks.desk($0).compared }
+  }
+
+  /// Writes tombstones and remembers that they stand. Returns the agents that have to wait: theirs do not.
+  func entomb(_ wanted: [AgentID: [AttemptID]], _ fence: Fence) async throws -> Set<AgentID> {
+    guard !wanted.isEmpty else { return [] }
     let list = wanted.map { (agent: $0.key, ids: $0.value) }
     let numbers = try await store.read { db in try list.map { try AgentRow.number(db, $0.agent) } }
-    let replies = try await link.commands.pipeline(
-      zip(list, numbers).map { DashboardBus.tombstones($0.agent, fence: fence, number: $1, $0.ids) })
+    let replies = try await refusals.answers(
+      zip(list, numbers).map { ($0.agent, DashboardBus.tombstones($0.agent, fence: fence, number: $1, $0.ids)) })
+    var waiting: Set<AgentID> = []
     for (item, reply) in zip(list, replies) {
-      if let error = reply.error {
-        sender.fenced(error)
-        throw error
+      if reply == nil {
+        waiting.insert(item.agent)
+      } else {
+        desks.withDesk(item.agent) { $0.tombstoned.formUnion(item.ids.map(\.task)) }
       }
-      desks.withDesk(item.agent) { $0.tombstoned.formUnion(item.ids.map(\.task)) }
     }
+    return waiting
   }
 
   /// After the commit: memory, presence, whoever waits, acknowledgements.
@@ -65,6 +76,7 @@ struct CollectorTools: Sendable {
     health.set(.collector, nil)
     var acknowledgements: [AgentID: Acknowledgement] = [:]
     var ring: Set<AgentID> = []
+    var unseen: Set<AgentID> = []
     let now = WallTime.now().milliseconds
     tally.add(outcomes)
     damage.found(outcomes.flatMap(\.damaged))
@@ -81,8 +93,11 @@ struct CollectorTools: Sendable {
       // A run that waits for its next attempt is not out.
       let ended = outcome.changed.filter { $0.state.isVerdict || $0.state == .queued }.count
       desks.withDesk(outcome.agent) { desk in
-        if let address = desk.address, address != outcome.address { desk.toAsk = nil }
-        desk.address = outcome.address
+        // Output has a sequence of its own: a frame may be a former process's, whose reports are not heard any more.
+        if !outcome.isOutput {
+          if let address = desk.address, address != outcome.address { desk.toAsk = nil }
+          desk.address = outcome.address
+        }
         if let hello = outcome.hello {
           desk.concurrency = max(1, hello.concurrency)
           // It has registered anew: Redis may have forgotten what it was sent. What it does not know is sent again.
@@ -109,9 +124,10 @@ struct CollectorTools: Sendable {
       }
       if outcome.saidBye && outcome.hello == nil {
         fleet.left(outcome.agent)
-      } else if fleet.spoke(outcome.agent, at: now) {
-        // It was away: what was out on it may be unknown here.
-        desks.withDesk(outcome.agent) { $0.toAsk = nil }
+      } else if fleet.isOnline(outcome.agent) {
+        fleet.spoke(outcome.agent, at: now)
+      } else {
+        unseen.insert(outcome.agent)
       }
       if outcome.hello != nil || ended > 0 || !outcome.denied.isEmpty { ring.insert(outcome.agent) }
       if outcome.refused > 0 {
@@ -119,7 +135,11 @@ struct CollectorTools: Sendable {
           "reports for runs that have their verdict were refused",
           metadata: ["agent": "\(outcome.agent)", "count": "\(outcome.refused)"])
       }
-      if outcome.unrecognised > 0,
+      if outcome.restored {
+        logger.warning(
+          "the store is a restored copy, as its agent says: asking before sending again", metadata: ["agent": "\(outcome.agent)"])
+      }
+      if let why = outcome.passedOver.first,
         desks.withDesk(
           outcome.agent,
           { desk in
@@ -127,38 +147,50 @@ struct CollectorTools: Sendable {
             return !desk.isToldApart
           })
       {
-        logger.notice("an agent of a later version says what this one does not know", metadata: ["agent": "\(outcome.agent)"])
+        logger.notice(
+          "something that an agent says is passed over: it is of a later version, or nobody can have meant it",
+          metadata: ["agent": "\(outcome.agent)", "why": "\(why)"])
       }
       publish(outcome.agent, outcome.changed, outcome.grown)
     }
     if !ring.isEmpty { sender.ring(ring) }
-    let commands = acknowledgements.map { DashboardBus.acknowledge($0.key, fence: fence, $0.value) }
-    if !commands.isEmpty { inBackground(commands) }
+    if !unseen.isEmpty { Task { [unseen] in await look(for: unseen) } }
+    let commands = acknowledgements.map { (agent: $0.key, command: DashboardBus.acknowledge($0.key, fence: fence, $0.value)) }
+    if !commands.isEmpty { Task { await acknowledge(commands) } }
   }
 
-  /// Entries whose content is committed. When this fails they are read again and found stale.
-  func finished(_ stream: String, _ ids: [String]) {
-    guard !ids.isEmpty else { return }
-    inBackground([RedisCommand("XDEL", arguments: [stream] + ids)])
-  }
-
-  /// Sent on the shared connection without holding up the reading. What fails is repeated with the next commit.
-  private func inBackground(_ commands: [RedisCommand]) {
-    let link = link
-    let sender = sender
-    Task {
-      for outcome in await link.commands.outcomes(of: commands) {
-        if case .success(.error(let error)) = outcome { sender.fenced(error) }
-      }
+  /// Sent without holding up the reading. What fails is repeated with the next commit, or when the agent says it again.
+  private func acknowledge(_ commands: [(agent: AgentID, command: RedisCommand)]) async {
+    do { _ = try await refusals.answers(commands) } catch {
+      logger.debug("reports are not acknowledged", metadata: ["why": "\(error)"])
     }
   }
+
+  /// Whoever spoke and is not known to be there has just come, or is gone: what it said may have waited for long while no dashboard read it. Its
+  /// lease tells; it is taken before the first word.
+  private func look(for agents: Set<AgentID>) async {
+    let agents = Array(agents)
+    let outcomes = await link.commands.outcomes(of: agents.map { RedisCommand("GET", Keys.lease($0)) })
+    let now = WallTime.now().milliseconds
+    var came: [AgentID] = []
+    // Where Redis does not say, `PresenceWatcher` asks it again.
+    for case (let agent, .success(let value)) in zip(agents, outcomes) {
+      guard value.bytes.flatMap({ Lease(bytes: $0) }) != nil, fleet.spoke(agent, at: now) else { continue }
+      // It was away: what was out on it may be unknown here.
+      desks.withDesk(agent) { $0.toAsk = nil }
+      came.append(agent)
+    }
+    if !came.isEmpty { sender.ring(came) }
+  }
+
+  func finishedEntries(_ stream: String) -> FinishedEntries { FinishedEntries(stream, link: link, refusals: refusals) }
 
   func note(_ error: any Error, _ what: String) {
     if error is StoreError {
       health.set(.collector, "\(what) cannot be stored: \(error)")
       waker.lookAgain()
     }
-    if case .reply(let refusal)? = error as? RedisError { sender.fenced(refusal) }
+    if case .reply(let refusal)? = error as? RedisError { refusals.met(refusal) }
     logger.debug("collecting stopped", metadata: ["what": "\(what)", "why": "\(error)"])
   }
 }

@@ -35,7 +35,7 @@ struct Desk: Sendable {
   var marked: [MarkedRun] = []
   var denied: Set<ULID> = []
   var tombstoned: Set<ULID> = []
-  /// It was logged that the agent says what this version does not know.
+  /// It was logged that something which the agent says is passed over.
   var isToldApart = false
   /// When a run was last sent or asked about.
   var asked: [ULID: SuspendingClock.Instant] = [:]
@@ -45,19 +45,18 @@ struct Desk: Sendable {
   /// The sender has something to do for it, as soon as it lives.
   var wantsSending: Bool { backlog || !compared || !marked.isEmpty || !denied.isEmpty }
 
+  /// These runs have to be put to the agent. Nothing to remember where all of its open runs are to be read anyway.
+  mutating func ask(_ tasks: some Sequence<ULID>) { toAsk?.formUnion(tasks) }
+
   var room: Int { max(0, concurrency + BusLimits.windowBeyondSlots - outstanding) }
 }
 
 final class Desks: Sendable {
   private let guarded = Mutex<[AgentID: Desk]>([:])
 
-  func withDesk<T: Sendable>(_ agent: AgentID, _ body: (inout sending Desk) -> sending T) -> T {
-    guarded.withLock { desks in
-      var desk = desks[agent] ?? Desk()
-      let result = body(&desk)
-      desks[agent] = desk
-      return result
-    }
+  /// Changes it in place: what it remembers of a long backlog is not copied for each change.
+  func withDesk<T: Sendable>(_ agent: AgentID, _ body: (inout Desk) -> T) -> T {
+    guarded.withLock { body(&$0[agent, default: Desk()]) }
   }
 
   func desk(_ agent: AgentID) -> Desk { guarded.withLock { $0[agent] ?? Desk() } }
@@ -76,6 +75,17 @@ final class Desks: Sendable {
         desk.backlog = true
         desk.toAsk = nil
       }
+    }
+  }
+
+  /// Forgets what was sent or asked about so long ago that it makes no difference any more: its run may have ended while the question was on its
+  /// way, and then nobody else does.
+  func settle(now: SuspendingClock.Instant = .now) {
+    guarded.withLock { desks in
+      func isOld(_ at: SuspendingClock.Instant) -> Bool { at.duration(to: now) >= BusLimits.silence }
+      // First found, then changed: reading and writing one desk in one expression is refused by the compiler (not by a mere type check).
+      let old = desks.filter { $0.value.asked.values.contains(where: isOld) }
+      for (agent, desk) in old { desks[agent]?.asked = desk.asked.filter { !isOld($0.value) } }
     }
   }
 

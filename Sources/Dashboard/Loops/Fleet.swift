@@ -87,7 +87,8 @@ final class Fleet: Sendable {
   /// When Redis was lost last.
   var redisLostAt: SuspendingClock.Instant { guarded.withLock { $0.redisLostAt } }
 
-  /// The agent spoke in a stream: it is there, whatever the heartbeats say so far. Returns true when it was not online before.
+  /// The agent spoke in a stream, and is known to be there or holds its lease: a stream also holds what was said long ago. Returns true when it was
+  /// not online before.
   @discardableResult
   func spoke(_ agent: AgentID, at wall: Int64, now: SuspendingClock.Instant = .now) -> Bool {
     guarded.withLock {

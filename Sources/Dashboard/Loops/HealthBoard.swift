@@ -1,11 +1,11 @@
-// What `GET /v1/health` says: each loop sets its own line and clears it. All of these are warnings (tasks are still accepted); only a store
-// that cannot take tasks makes the dashboard unhealthy, and that the store says itself (`Store.fault`).
+// What `GET /v1/health` says: each loop sets its own line and clears it. All of these are warnings. Unhealthy is a dashboard that accepts no
+// tasks: because its store takes none, which the store says itself (`Store.fault`), or because it stands by or is about to stop.
 import Shared
 import Synchronization
 
 final class HealthBoard: Sendable {
   enum Line: String, CaseIterable, Sendable {
-    case redis, standby, eviction, persistence, clients, memory, descriptors, collector, damage, embedded
+    case redis, agents, standby, eviction, persistence, clients, memory, descriptors, collector, damage, embedded
   }
 
   private let lines = Mutex<[Line: String]>([:])

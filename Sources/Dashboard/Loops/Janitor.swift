@@ -1,5 +1,5 @@
 // Keeps history within `retention.days` and `retention.bytes`, a little at a time so that nobody waits: output goes first, then whole tasks.
-// Open runs are never touched. Keeps the anchor of the clock for deadlines as well.
+// Open runs are never touched, and what they hold is nobody else's loss. Keeps the anchor of the clock for deadlines as well.
 //
 // Invariant: a clock that jumps forward takes no history with it. What is older than the border goes, and the border never moves faster than
 // time really passes (`RetentionBorder`); where the program was not running it does not move at all, which only keeps history longer.
@@ -34,16 +34,19 @@ final class Janitor: Service {
       while await pause(.seconds(30)) {
         do {
           let border = try await self.moveBorder(wall: .now())
-          while try await self.tidy(olderThan: border), await pause(.milliseconds(50)) {}
+          let history = self.bytes
+          let room = try await self.store.read { try Retention.room($0, history: history) }
+          while try await self.tidy(olderThan: border, room: room), await pause(.milliseconds(50)) {}
         } catch { self.logger.warning("history was not tidied", metadata: ["why": "\(error)"]) }
       }
     }
   }
 
   /// One small step. Returns true when there may be more to do.
-  func tidy(olderThan border: Int64) async throws -> Bool {
-    let limit = bytes
-    return try await store.write { try Retention.step($0, olderThan: border, bytes: limit) }
+  private func tidy(olderThan border: Int64, room: Int64) async throws -> Bool {
+    if try await store.write({ try Retention.step($0, olderThan: border) }) { return true }
+    guard let surplus = try await store.read({ try Retention.surplus($0, over: room) }) else { return false }
+    return try await store.write { try Retention.take($0, surplus) }
   }
 
   /// Moves the border by the time that has passed, and keeps it about once an hour.

@@ -1,6 +1,7 @@
 // Tells the truth about runs on silent agents: those that may be out on an agent whose lease lapsed are `unknown`, and `overdue`
 // beside it once their time limit has passed. Never a verdict: the agent's next word corrects it.
-// What if: an agent comes back while its runs are being marked: it is asked about all of them (`Desk.toAsk`); Redis is away: nobody is judged.
+// What if: an agent comes back while its runs are being marked: it is asked about all of them (`Desk.toAsk`); Redis is away: nobody is judged; a
+// row cannot be read: it is told once (`DamageBook`) and left out.
 import GRDB
 import Logging
 import ServiceLifecycle
@@ -44,9 +45,10 @@ struct LapseKeeper: Service {
       for agent in waiting { flow.fleet.settle(agent) }
       let (agents, fleet) = (waiting, flow.fleet)
       do {
-        let (changed, done) = try await flow.store.write { db in try Self.lapse(db, agents, fleet) }
-        waiting.removeFirst(done)
-        for (agent, tasks) in changed {
+        let lapses = try await flow.store.write { db in try Self.lapse(db, agents, fleet) }
+        waiting.removeFirst(lapses.done)
+        flow.damage.found(lapses.damaged)
+        for (agent, tasks) in lapses.changed {
           count += tasks.count
           flow.publish(agent, tasks.map { ($0, .unknown) }, [])
         }
@@ -58,22 +60,29 @@ struct LapseKeeper: Service {
     return count
   }
 
-  /// As many as go into one transaction. Returns what changed, and how many of the agents are done.
-  private static func lapse(
-    _ db: Database, _ agents: [AgentID], _ fleet: Fleet
-  ) throws -> (changed: [(agent: AgentID, tasks: [ULID])], done: Int) {
-    var room = limit
+  private struct Lapses {
     var changed: [(agent: AgentID, tasks: [ULID])] = []
+    var damaged: [String] = []
+    /// So many of the agents are done.
+    var done = 0
+  }
+
+  /// As many as go into one transaction.
+  private static func lapse(_ db: Database, _ agents: [AgentID], _ fleet: Fleet) throws -> Lapses {
+    var room = limit
+    var lapses = Lapses()
     for (index, agent) in agents.enumerated() {
       // Looked at on the writer's thread: one that spoke meanwhile is asked by the reconciler.
+      lapses.done = index + 1
       guard !fleet.isOnline(agent) else { continue }
-      let (tasks, more) = try FlowLapses.lapse(db, agent, limit: room)
-      room -= tasks.count
-      if !tasks.isEmpty { changed.append((agent, tasks)) }
-      if more { return (changed, index) }
-      if room <= 0 { return (changed, index + 1) }
+      let lapse = try FlowLapses.lapse(db, agent, limit: room)
+      room -= lapse.tasks.count
+      lapses.damaged += lapse.damaged
+      if !lapse.tasks.isEmpty { lapses.changed.append((agent, lapse.tasks)) }
+      if lapse.more { lapses.done = index }
+      if lapse.more || room <= 0 { break }
     }
-    return (changed, agents.count)
+    return lapses
   }
 
   private func judgeDeadlines() async throws {

@@ -38,11 +38,12 @@ struct OutputRecaller: Service {
     var asks: [Attendant.Ask: [AttemptID]] = [:]
     for (agent, ids) in wanted {
       guard flow.fleet.isOnline(agent), flow.desks.desk(agent).compared, flow.desks.desk(agent).address != nil else { continue }
-      let asked = questions
-      func count(_ id: AttemptID) -> Int { asked[Question(agent: agent, attempt: id)]?.count ?? 0 }
+      func count(_ id: AttemptID) -> Int { questions[Question(agent: agent, attempt: id)]?.count ?? 0 }
       let givenUp = Set(ids.filter { count($0) >= Self.mostQuestions })
-      try await flow.store.write { try OutputRecall.strike($0, agent, givenUp: givenUp) }
-      for id in try await flow.store.read({ try OutputRecall.wanted($0)[agent] ?? [] }) {
+      // Most of the time nothing has come yet: the writer is not troubled with that.
+      let left = try await flow.store.read { try OutputRecall.rest($0, of: agent, ids, givenUp: givenUp) }
+      if left != ids { try await flow.store.write { try OutputRecall.strike($0, agent, givenUp: givenUp) } }
+      for id in left {
         let question = Question(agent: agent, attempt: id)
         if let last = questions[question], last.at.duration(to: now) < Self.patience { continue }
         questions[question] = (count(id) + 1, now)

@@ -12,11 +12,19 @@ struct Reconciler: Service {
 
   /// Runs read at once.
   private static let limit = 5000
+  /// Between two times of forgetting what makes no difference any more.
+  private static let looksPerSettling = 10
   private var attendant: Attendant { Attendant(flow: flow) }
 
   func run() async throws {
     await cancelWhenGracefulShutdown {
+      var looks = 0
       while await pause(.seconds(1)) {
+        looks += 1
+        if looks % Self.looksPerSettling == 0 {
+          flow.refusals.settle()
+          flow.desks.settle()
+        }
         guard let fence = await flow.standing.untilWriting() else { break }
         do {
           try await look(fence)

@@ -48,10 +48,12 @@ final class RedisMood: Sendable {
 
   var isRefusing: Bool { refusing.reason != nil }
 
-  /// Agents cannot renew their leases either, so their silence says nothing. One that is only full still lets them (`Scripts`).
+  /// Agents cannot renew their leases either, so their silence says nothing. One that is only full still lets them (`Scripts`), and what this
+  /// dashboard alone may not do says nothing about them.
   var silencesAgents: Bool {
     guard let reason = refusing.reason else { return false }
-    return RedisReplyError(message: reason).code != .oom
+    let error = RedisReplyError(message: reason)
+    return error.isPassing && error.code != .oom
   }
 
   private func show() {

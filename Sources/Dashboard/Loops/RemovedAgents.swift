@@ -1,6 +1,7 @@
 // Agents that an operator removed. Their journals are fenced: first in Redis, where they get no lease and confirm nothing, then in the store,
 // which refuses what they report. A Redis that was lost gets the fences again before any report is taken.
-// What if: Redis is away: nothing is changed; killed between fence and store: the agent is fenced and its runs are `unknown`; removing it again
+// What if: Redis is away: nothing is changed; one agent's keys cannot be used (`Refusals`): the others' fences stand, its own is tried again every
+// second; killed between fence and store: the agent is fenced and its runs are `unknown`; removing it again
 // finishes it; an agent with another journal comes under the name: it is welcome (FlowReports).
 import Logging
 import Redis
@@ -20,6 +21,8 @@ final class RemovedAgents: Sendable {
     var fenced: [AgentID: [JournalID]]
     /// The fences are known to stand in Redis since; nil: not yet.
     var standSince: SuspendingClock.Instant?
+    /// All but these.
+    var lacking: Set<AgentID> = []
   }
   private let store: Store
   private let link: RedisLink
@@ -27,6 +30,7 @@ final class RemovedAgents: Sendable {
   private let desks: Desks
   private let standing: Standing
   private let sender: Sender
+  private let refusals: Refusals
   private let logger: Logger
   /// Told after the commit, with the runs that it ended.
   private let gone: @Sendable (AgentID, [ULID]) -> Void
@@ -35,7 +39,7 @@ final class RemovedAgents: Sendable {
   /// - Parameter fenced: what the store holds (`FlowRemoval.fenced`).
   init(
     fenced: [AgentID: [JournalID]], store: Store, link: RedisLink, fleet: Fleet, desks: Desks, standing: Standing, sender: Sender,
-    logger: Logger, gone: @escaping @Sendable (AgentID, [ULID]) -> Void
+    refusals: Refusals, logger: Logger, gone: @escaping @Sendable (AgentID, [ULID]) -> Void
   ) {
     self.store = store
     self.link = link
@@ -43,6 +47,7 @@ final class RemovedAgents: Sendable {
     self.desks = desks
     self.standing = standing
     self.sender = sender
+    self.refusals = refusals
     self.logger = logger
     self.gone = gone
     guarded = Mutex(Guarded(fenced: fenced))
@@ -51,33 +56,40 @@ final class RemovedAgents: Sendable {
   // MARK: Fences
 
   /// Writes the fences into Redis, unless they are known to stand there.
-  func standAgain(_ fence: Fence) async throws {
+  /// - Parameter andLacking: those as well that could not be written before.
+  func standAgain(_ fence: Fence, andLacking: Bool = false) async throws {
     let lost = fleet.redisLostAt
     let missing: [AgentID: [JournalID]]? = guarded.withLock { guarded in
-      if let since = guarded.standSince, lost < since { return nil }
-      return guarded.fenced
+      guard let since = guarded.standSince, lost < since else { return guarded.fenced }
+      guard andLacking, !guarded.lacking.isEmpty else { return nil }
+      return guarded.fenced.filter { guarded.lacking.contains($0.key) }
     }
     guard let missing else { return }
     let began = SuspendingClock.now
     let list = Array(missing)
     let numbers = try await store.read { db in try list.map { try AgentRow.number(db, $0.key) } }
-    let commands = zip(list, numbers).map { DashboardBus.fenceJournals($0.key, fence: fence, number: $1, $0.value) }
-    for part in commands.chunks(of: 500) {
-      for reply in try await link.commands.pipeline(part) {
-        guard let error = reply.error else { continue }
-        sender.fenced(error)
-        throw error
-      }
+    let commands = zip(list, numbers).map {
+      (agent: $0.key, command: DashboardBus.fenceJournals($0.key, fence: fence, number: $1, $0.value))
     }
-    guarded.withLock { $0.standSince = began }
-    if !list.isEmpty { logger.info("the fences of removed agents stand in Redis again", metadata: ["agents": "\(list.count)"]) }
+    var written: Set<AgentID> = []
+    for part in commands.chunks(of: 500) {
+      for (call, reply) in zip(part, try await refusals.answers(part)) where reply != nil { written.insert(call.agent) }
+    }
+    guarded.withLock { guarded in
+      guarded.standSince = max(guarded.standSince ?? began, began)
+      guarded.lacking.formUnion(missing.keys)
+      guarded.lacking.subtract(written)
+    }
+    if !written.isEmpty {
+      logger.info("the fences of removed agents stand in Redis again", metadata: ["agents": "\(written.count)"])
+    }
   }
 
   // MARK: Removing
 
   /// Removes an agent. Nil where there is none.
   /// - Parameter who: the operator's address, for the log and the runs' notes.
-  /// - Throws: `RedisError` where Redis did not do it: then nothing is changed, or removing it again finishes it.
+  /// - Throws: `RemovalFault` where Redis did not do it: then nothing is changed, or removing it again finishes it.
   func remove(_ name: String, by who: String) async throws -> Removal? {
     let agent = AgentID(name)
     let (found, journal) = try await store.read { db in
@@ -85,14 +97,16 @@ final class RemovedAgents: Sendable {
     }
     guard let found else { return nil }
     let presence = fleet.presence(of: agent)
-    guard let fence = standing.fence else { throw RedisError.notSent(.connecting) }
-    // Rule `asks`: the numbers are compared first, and the removal raises them.
-    try await sender.compare([agent], fence)
-    let number = try await store.read { try AgentRow.number($0, agent) }
-    let fenced = try await takeAway(agent, found.projects, fence, number, journal.map { [$0] } ?? [])
+    let fenced: [JournalID]
+    do { fenced = try await takeAway(agent, found.projects, journal.map { [$0] } ?? []) } catch let error as RedisError {
+      throw RemovalFault("\(error)")
+    } catch let error as RedisReplyError { throw RemovalFault("Redis answered: \(error)") }
     let now = WallTime.now().milliseconds
     let closed = try await store.write { try FlowRemoval.remove($0, agent, journals: fenced, by: who, now: now) }
-    guarded.withLock { $0.fenced[agent] = fenced }
+    guarded.withLock { guarded in
+      guarded.fenced[agent] = fenced
+      guarded.lacking.remove(agent)
+    }
     desks.forget(agent)
     fleet.forget(agent)
     gone(agent, closed)
@@ -106,21 +120,34 @@ final class RemovedAgents: Sendable {
   }
 
   /// In Redis: fences its journals and takes its keys away. Returns all of its journals that are fenced.
-  private func takeAway(
-    _ agent: AgentID, _ projects: [String], _ fence: Fence, _ number: SendNumber, _ journals: [JournalID]
-  ) async throws -> [JournalID] {
-    var commands = [
-      try DashboardBus.removeAgent(agent, fence: fence, number: number, journals), RedisCommand("ZREM", Keys.agents, agent.text),
-    ]
-    commands += projects.map { RedisCommand("SREM", Keys.project($0), agent.text) }
-    let replies = try await link.commands.pipeline(commands)
-    if let error = replies[0].error {
-      sender.fenced(error)
-      throw error
+  private func takeAway(_ agent: AgentID, _ projects: [String], _ journals: [JournalID]) async throws -> [JournalID] {
+    guard let fence = standing.fence else { throw RemovalFault("this dashboard does not write now") }
+    // Rule `asks`: the numbers are compared first, and the removal raises them.
+    try await sender.compare([agent], fence)
+    guard desks.desk(agent).compared else { throw RemovalFault(refusals.reason(agent) ?? "its send numbers cannot be compared") }
+    let number = try await store.read { try AgentRow.number($0, agent) }
+    let removal = try DashboardBus.removeAgent(agent, fence: fence, number: number, journals)
+    guard let reply = try await refusals.answers([(agent, removal)])[0] else {
+      throw RemovalFault(refusals.reason(agent) ?? "its keys cannot be taken away")
     }
-    for error in replies.dropFirst().compactMap(\.error) {
-      logger.warning("an entry of a removed agent was left in Redis", metadata: ["agent": "\(agent)", "why": "\(error)"])
+    // What is left of these tells nobody anything but its name.
+    let entries =
+      [RedisCommand("ZREM", Keys.agents, agent.text)] + projects.map { RedisCommand("SREM", Keys.project($0), agent.text) }
+    for outcome in await link.commands.outcomes(of: entries) {
+      let why: String? =
+        switch outcome {
+        case .success(let value): value.error?.description
+        case .failure(let error): error.description
+        }
+      guard let why else { continue }
+      logger.warning("an entry of a removed agent was left in Redis", metadata: ["agent": "\(agent)", "why": "\(why)"])
     }
-    return (replies[0].array ?? []).compactMap { $0.string.flatMap { Nonce($0) } }
+    return (reply.array ?? []).compactMap { $0.string.flatMap { Nonce($0) } }
   }
+}
+
+/// Why an agent was not removed: Redis did not do it.
+struct RemovalFault: Error, Equatable, CustomStringConvertible {
+  let description: String
+  init(_ description: String) { self.description = description }
 }

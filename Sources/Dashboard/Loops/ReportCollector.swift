@@ -10,18 +10,21 @@ struct ReportCollector: Sendable {
   static func loop(shard: Int, _ flow: CollectorTools) -> StreamCollector<ReportBatch> {
     let collector = ReportCollector(flow: flow)
     return StreamCollector(
-      name: "verdicts-\(shard)", stream: Keys.verdicts(shard), batch: 200, flow: flow, decode: { try ReportBatch(bytes: $0) },
+      name: "verdicts-\(shard)", stream: Keys.verdicts(shard), batch: 200, mostPutOff: BusLimits.verdictStreamLength / 40,
+      flow: flow, finished: flow.finishedEntries(Keys.verdicts(shard)), agent: { $0.agent }, decode: { try ReportBatch(bytes: $0) },
       commit: { try await collector.commit($0, $1) })
   }
 
-  private func commit(_ batches: [ReportBatch], _ fence: Fence) async throws {
+  private func commit(_ all: [ReportBatch], _ fence: Fence) async throws -> Set<AgentID> {
     // Rule `fenced`: after a loss of Redis its fences stand again before any report is taken.
     try await flow.removed.standAgain(fence)
     // Rule `hears`: the send numbers are compared before the first report is judged.
-    let strangers = Set(batches.map(\.agent)).filter { !flow.desks.desk($0).compared }
-    if !strangers.isEmpty { try await flow.sender.compare(strangers, fence) }
+    var waiting = try await flow.compare(Set(all.map(\.agent)), fence)
     // Rule `tomb`: words that nothing was started stand in Redis before they are final.
-    try await entomb(batches, fence)
+    let neverStarted = Self.neverStarted(all.filter { [waiting] in !waiting.contains($0.agent) })
+    waiting.formUnion(try await entomb(neverStarted, fence))
+    let batches = all.filter { [waiting] in !waiting.contains($0.agent) }
+    guard !batches.isEmpty else { return waiting }
     let flags = flow.flags(Set(batches.map(\.agent)))
     let (now, deadline) = (WallTime.now().milliseconds, flow.clock.now)
     do {
@@ -34,6 +37,9 @@ struct ReportCollector: Sendable {
         }
       }
       flow.committed(outcomes, fence)
+      // What was said too late, or again, ends nothing: nobody else would forget them.
+      for (agent, ids) in neverStarted { flow.desks.withDesk(agent) { $0.tombstoned.subtract(ids.map(\.task)) } }
+      return waiting
     } catch {
       // Done all the same, perhaps: read again it is stale, and then nobody is told what it said.
       flow.desks.doubt(Set(batches.map(\.agent)), after: error)
@@ -41,16 +47,36 @@ struct ReportCollector: Sendable {
     }
   }
 
-  private func entomb(_ batches: [ReportBatch], _ fence: Fence) async throws {
+  /// Returns the agents that have to wait.
+  private func entomb(_ neverStarted: [AgentID: [AttemptID]], _ fence: Fence) async throws -> Set<AgentID> {
     var wanted: [AgentID: [AttemptID]] = [:]
+    for (agent, ids) in neverStarted {
+      let known = flow.desks.desk(agent).tombstoned
+      let missing = ids.filter { !known.contains($0.task) }
+      if !missing.isEmpty { wanted[agent] = missing }
+    }
+    return try await flow.entomb(wanted, fence)
+  }
+
+  private static func neverStarted(_ batches: [ReportBatch]) -> [AgentID: [AttemptID]] {
+    var found: [AgentID: [AttemptID]] = [:]
     for batch in batches {
-      let known = flow.desks.desk(batch.agent).tombstoned
-      for event in batch.events where event.kind == .ended && (event.verdict?.state.saysNeverStarted ?? false) {
-        guard let id = event.attempt.flatMap({ AttemptID($0) }), !known.contains(id.task) else { continue }
-        wanted[batch.agent, default: []].append(id)
+      let ids = neverStarted(batch)
+      if !ids.isEmpty { found[batch.agent, default: []] += ids }
+    }
+    return found
+  }
+
+  /// Of which attempts it says that they were never started. The store asks for no other's tombstone (`TombstoneWanted`): a batch whose wish
+  /// nobody fulfils would be tried again for ever, and hold up everybody behind it.
+  static func neverStarted(_ batch: ReportBatch) -> [AttemptID] {
+    batch.events.compactMap { event in
+      switch AgentWord(event) {
+      case .tombstone: event.attempt.flatMap { AttemptID($0) }
+      case .ended(let state) where state.saysNeverStarted: event.attempt.flatMap { AttemptID($0) }
+      default: nil
       }
     }
-    try await flow.entomb(wanted, fence)
   }
 }
 
@@ -58,12 +84,15 @@ struct ReportCollector: Sendable {
 enum OutputCollector {
   static func loop(shard: Int, _ flow: CollectorTools) -> StreamCollector<OutputFrame> {
     StreamCollector(
-      name: "output-\(shard)", stream: Keys.output(shard), batch: 32, flow: flow, decode: { try OutputFrame(bytes: $0) },
-      commit: { frames, fence in
-        let strangers = Set(frames.map(\.agent)).filter { !flow.desks.desk($0).compared }
-        if !strangers.isEmpty { try await flow.sender.compare(strangers, fence) }
+      name: "output-\(shard)", stream: Keys.output(shard), batch: 32, mostPutOff: BusLimits.outputStreamLength / 16, flow: flow,
+      finished: flow.finishedEntries(Keys.output(shard)), agent: { $0.agent }, decode: { try OutputFrame(bytes: $0) },
+      commit: { all, fence in
+        let waiting = try await flow.compare(Set(all.map(\.agent)), fence)
+        let frames = all.filter { !waiting.contains($0.agent) }
+        guard !frames.isEmpty else { return waiting }
         let now = WallTime.now().milliseconds
         flow.committed(try await flow.store.write { db in try frames.map { try FlowReports.apply(db, $0, now: now) } }, fence)
+        return waiting
       })
   }
 }

@@ -2,7 +2,8 @@
 // Rung after each commit that brought work or room; otherwise it looks every second. One agent's backlog never holds up another's run: each
 // agent has its own window, and one pipeline carries the scripts for all of them.
 // What if: Redis is away: what is marked stays marked in memory and is sent when it is back; killed between mark and send: the next process
-// finds a run that is `sent` and silent, and asks its agent before it sends again (rule `ask`); a script is refused by the fence: stand by.
+// finds a run that is `sent` and silent, and asks its agent before it sends again (rule `ask`); a script is refused: `Refusals` says whether
+// that is its agent's matter alone.
 import GRDB
 import Logging
 import Redis
@@ -27,7 +28,7 @@ final class Sender: Service {
     var recounts = false
   }
   private let rung = Mutex(Rung())
-  private let mood: RedisMood
+  private let refusals: Refusals
   /// While Redis refuses: nothing is sent before.
   private struct Hold {
     var until: SuspendingClock.Instant?
@@ -40,7 +41,7 @@ final class Sender: Service {
   private static let pipelineBytes = 1 << 20
 
   init(
-    store: Store, link: RedisLink, fleet: Fleet, desks: Desks, standing: Standing, mood: RedisMood, damage: DamageBook,
+    store: Store, link: RedisLink, fleet: Fleet, desks: Desks, standing: Standing, refusals: Refusals, damage: DamageBook,
     logger: Logger,
     publish: @escaping @Sendable (AgentID, [(task: ULID, state: RunState)]) -> Void
   ) {
@@ -49,7 +50,7 @@ final class Sender: Service {
     self.fleet = fleet
     self.desks = desks
     self.standing = standing
-    self.mood = mood
+    self.refusals = refusals
     self.damage = damage
     self.logger = logger
     self.publish = publish
@@ -123,37 +124,60 @@ final class Sender: Service {
       let desk = desks.desk(agent)
       return desk.compared && desk.address != nil
     }
-    try await mark(ready, recounts: due.recounts)
-    try await send(ready, fence)
+    // What is left of the last time first: as long as that cannot be sent, nothing is added to it.
+    try await send(
+      ready.filter { agent in
+        let desk = desks.desk(agent)
+        return !desk.marked.isEmpty || !desk.denied.isEmpty
+      }, fence)
+    var hungry = ready.filter { agent in
+      let desk = desks.desk(agent)
+      return desk.backlog && desk.marked.isEmpty && (desk.room > 0 || due.recounts)
+    }[...]
+    while !hungry.isEmpty {
+      let part = Array(hungry.prefix(500))
+      let served = try await mark(part)
+      try await send(Array(part.prefix(served)), fence)
+      hungry = hungry.dropFirst(served)
+    }
   }
 
-  /// Rules `before`, `raises`, `pair`: once under this fence, before an agent's first mark, send, end or judged report.
+  /// Rules `before`, `raises`, `pair`: once under this fence, before an agent's first mark, send, end or judged report. One that cannot be
+  /// compared now stays as it was (`Desk.compared`).
   func compare(_ agents: some Collection<AgentID>, _ fence: Fence) async throws {
     let agents = Array(agents)
     for start in stride(from: 0, to: agents.count, by: 500) {
       let part = Array(agents[start..<min(start + 500, agents.count)])
-      let replies = try await link.commands.pipeline(part.map { DashboardBus.compare($0, fence: fence) })
+      let replies = try await refusals.answers(part.map { ($0, DashboardBus.compare($0, fence: fence)) })
       var known: [(AgentID, SendNumber)] = []
       for (agent, reply) in zip(part, replies) {
-        if let error = reply.error {
-          fenced(error)
-          throw error
+        guard let reply else { continue }
+        let sends = reply.string.flatMap { SendNumber($0) }
+        if sends?.isCredible != true {
+          logger.error(
+            "Redis holds a send number that no dashboard gave out: it is passed over",
+            metadata: ["agent": "\(agent)", "value": "\(reply.string ?? "\(reply)")"])
         }
-        guard let text = reply.string, let raw = Int64(text) else {
-          throw StandingFault.unreadable(Keys.sends(agent), "\(reply)")
-        }
-        known.append((agent, SendNumber(raw: raw)))
+        known.append((agent, sends ?? .zero))
       }
       let now = WallTime.now().milliseconds
       let numbers = known
-      let results = try await store.write { db in
-        try numbers.map { agent, sends -> (AgentID, Bool, Int) in
-          var row = try AgentRow.fetch(db, agent, now: now)
-          let restored = try row.compare(db, sends, under: fence, now: now)
-          try row.saveNumber(db)
-          return (agent, restored, try FlowMarks.outstanding(db, agent))
+      let (results, damaged) = try await store.write { db in
+        var damaged: [String] = []
+        let results = try numbers.compactMap { agent, sends -> (AgentID, Bool, Int)? in
+          do {
+            var row = try AgentRow.fetch(db, agent, now: now)
+            let restored = try row.compare(db, sends, under: fence, now: now)
+            try row.saveNumber(db)
+            return (agent, restored, try FlowMarks.outstanding(db, agent))
+          } catch let fault as StoredFault {
+            damaged.append(fault.description)
+            return nil
+          }
         }
+        return (results, damaged)
       }
+      damage.found(damaged)
       for (agent, restored, outstanding) in results {
         if restored {
           logger.warning("the store is a restored copy: asking before sending again", metadata: ["agent": "\(agent)"])
@@ -168,46 +192,45 @@ final class Sender: Service {
     }
   }
 
-  private func mark(_ agents: [AgentID], recounts: Bool) async throws {
-    let hungry = agents.filter { agent in
-      let desk = desks.desk(agent)
-      return desk.backlog && (desk.room > 0 || recounts)
+  /// - Returns: how many of them were served, at least one: the more their tasks weigh, the fewer.
+  private func mark(_ agents: [AgentID]) async throws -> Int {
+    // Cleared before the look: a run that is accepted while we look sets it again.
+    let rooms = agents.map { agent in
+      desks.withDesk(agent) { desk in
+        desk.backlog = false
+        return desk.concurrency + BusLimits.windowBeyondSlots
+      }
     }
-    for start in stride(from: 0, to: hungry.count, by: 500) {
-      let part = Array(hungry[start..<min(start + 500, hungry.count)])
-      // Cleared before the look: a run that is accepted while we look sets it again.
-      let rooms = part.map { agent in
+    let now = WallTime.now().milliseconds
+    do {
+      let results = try await store.write { db in
+        let shelf = SpecShelf()
+        var results: [(AgentID, Marking, Int)] = []
+        for (agent, window) in zip(agents, rooms) where !shelf.isFull {
+          let outstanding = try FlowMarks.outstanding(db, agent)
+          let marking = try FlowMarks.mark(db, agent, limit: window - outstanding, now: now, shelf: shelf)
+          results.append((agent, marking, outstanding + marking.marked.count))
+        }
+        return results
+      }
+      for (agent, marking, outstanding) in results {
+        let marked = marking.marked
+        damage.found(marking.damaged)
         desks.withDesk(agent) { desk in
-          desk.backlog = false
-          return desk.concurrency + BusLimits.windowBeyondSlots
+          desk.marked += marked
+          desk.outstanding = outstanding
+          if marking.more { desk.backlog = true }
         }
+        if !marked.isEmpty { publish(agent, marked.map { ($0.task, .sent) }) }
+        // It may have been judged absent between our look and the commit.
+        if !marked.isEmpty { fleet.unsettle(agent) }
       }
-      let now = WallTime.now().milliseconds
-      do {
-        let results = try await store.write { db in
-          try zip(part, rooms).map { agent, window -> (AgentID, Marking, Int) in
-            let outstanding = try FlowMarks.outstanding(db, agent)
-            let marking = try FlowMarks.mark(db, agent, limit: window - outstanding, now: now)
-            return (agent, marking, outstanding + marking.marked.count)
-          }
-        }
-        for (agent, marking, outstanding) in results {
-          let marked = marking.marked
-          damage.found(marking.damaged)
-          desks.withDesk(agent) { desk in
-            desk.marked += marked
-            desk.outstanding = outstanding
-            if marking.more { desk.backlog = true }
-          }
-          if !marked.isEmpty { publish(agent, marked.map { ($0.task, .sent) }) }
-          // It may have been judged absent between our look and the commit.
-          if !marked.isEmpty { fleet.unsettle(agent) }
-        }
-      } catch {
-        for agent in part { desks.withDesk(agent) { $0.backlog = true } }
-        desks.doubt(part, after: error)
-        throw error
-      }
+      for agent in agents[results.count...] { desks.withDesk(agent) { $0.backlog = true } }
+      return results.count
+    } catch {
+      for agent in agents { desks.withDesk(agent) { $0.backlog = true } }
+      desks.doubt(agents, after: error)
+      throw error
     }
   }
 
@@ -271,32 +294,47 @@ final class Sender: Service {
     guard !batch.isEmpty else { return }
     let sending = batch
     batch = []
-    var failure: (any Error)?
-    let outcomes = await link.commands.outcomes(of: sending.map(\.command))
+    // Before the sending: a short run may be heard of, and be done with, before the answer is read here.
     let now = SuspendingClock.now
+    for item in sending { desks.withDesk(item.agent) { desk in for run in item.runs { desk.asked[run.task] = now } } }
+    var failure: (any Error)?
+    var fenced: [AgentID: RedisReplyError] = [:]
+    var tombstoned: [AgentID: [ULID]] = [:]
+    let outcomes = await link.commands.outcomes(of: sending.map(\.command))
     for (item, outcome) in zip(sending, outcomes) {
-      switch outcome {
-      case .success(.error(let error)):
-        fenced(error)
-        desks.withDesk(item.agent) { $0.marked = item.runs + $0.marked }
-        failure = error
-      case .success(let value):
-        var tombstoned: [ULID] = []
+      switch refusals.judge(item.agent, outcome) {
+      case .value(let value):
         for (run, status) in zip(item.runs, value.array ?? []) where status.integer == DashboardBus.Sent.tombstoned.rawValue {
-          tombstoned.append(run.task)
+          tombstoned[item.agent, default: []].append(run.task)
         }
-        desks.withDesk(item.agent) { desk in for run in item.runs { desk.asked[run.task] = now } }
-        if !tombstoned.isEmpty { try await heed(item.agent, tombstoned) }
-      case .failure(let error) where error.nothingWasSent:
-        desks.withDesk(item.agent) { $0.marked = item.runs + $0.marked }
+      case .fenced(let error):
+        fenced[item.agent] = error
+        keep(item.runs, of: item.agent)
+      case .waits: keep(item.runs, of: item.agent)
+      case .refused(let error):
         failure = error
-      case .failure(let error):
+        guard case .outcomeUnknown? = error as? RedisError else {
+          keep(item.runs, of: item.agent)
+          continue
+        }
         // Maybe sent, maybe not: only the agent can tell (rule `ask`); it is asked as soon as Redis answers.
-        desks.withDesk(item.agent) { desk in desk.toAsk = (desk.toAsk ?? []).union(item.runs.map(\.task)) }
-        failure = error
+        desks.withDesk(item.agent) { desk in
+          desk.ask(item.runs.map(\.task))
+          for run in item.runs { desk.asked[run.task] = nil }
+        }
       }
     }
+    for (agent, tasks) in tombstoned { try await heed(agent, tasks) }
+    try await refusals.heed(fenced)
     if let failure { throw failure }
+  }
+
+  /// They were not sent: the next look takes them up.
+  private func keep(_ runs: [MarkedRun], of agent: AgentID) {
+    desks.withDesk(agent) { desk in
+      desk.marked = runs + desk.marked
+      for run in runs { desk.asked[run.task] = nil }
+    }
   }
 
   private func heed(_ agent: AgentID, _ tasks: [ULID]) async throws {
@@ -304,12 +342,6 @@ final class Sender: Service {
     try await store.write { db in for task in tasks { try FlowMarks.refused(db, agent, task, now: now) } }
     logger.warning(
       "found a tombstone instead of sending: cancelled before", metadata: ["agent": "\(agent)", "runs": "\(tasks.count)"])
-  }
-
-  /// Whoever gets an error reply says so here: of a newer dashboard, or of a Redis that refuses.
-  func fenced(_ error: RedisReplyError) {
-    guard DashboardBus.isFenced(error) else { return mood.refused(error) }
-    standing.move(to: .standby("a newer dashboard has written to this Redis (\(error.message))"))
   }
 }
 

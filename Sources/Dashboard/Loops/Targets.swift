@@ -2,6 +2,8 @@
 // there by hand. A project's members are what Redis says within 250 ms, else what the store last knew. An agent that has not been heard since Redis
 // may have lost what it held is a member of what it was a member of: the sets fill again agent by agent, and "patch all of web" must not
 // silently leave out a host that is slow or away.
+// What if: Redis answers with an error (it loads, is busy, its master is away, a right is missing): that tells as little as no answer, and
+// nothing is remembered of it. Only what is wrong with one key counts as "nobody there".
 import Redis
 import Shared
 import Synchronization
@@ -31,8 +33,7 @@ final class Targets: Sendable {
     case .unheard: break
     }
     do {
-      let answers = try await ask([RedisCommand("ZSCORE", Keys.agents, name)])
-      if !answers[0].isNull { return remember(agent) }
+      if !(try await answers(to: [RedisCommand("ZSCORE", Keys.agents, name)])[0].isNull) { return remember(agent) }
       if try await isMemberOfAnything(name) { return agent }
     } catch is RedisError { throw TargetFault.redisAway(name) }
     throw TargetFault.unknown(name)
@@ -42,10 +43,12 @@ final class Targets: Sendable {
   func project(_ name: String) async throws -> [AgentID] {
     let fromRedis: [String]?
     do {
-      let answers = try await ask([RedisCommand("SMEMBERS", Keys.project(name)), RedisCommand("EXISTS", Keys.dashboard)])
+      let answers = try await answers(
+        to: [RedisCommand("SMEMBERS", Keys.project(name)), RedisCommand("EXISTS", Keys.dashboard)],
+        // Another type than a set is an agent's plain hash or somebody else's key.
+        butFor: .wrongType)
       // Our own lease is gone: Redis has just come back empty, and nobody has noticed yet.
       if standing.fence != nil, answers[1].integer == 0 { fleet.redisWasLost() }
-      // Another type than a set is an agent's plain hash or somebody else's key.
       fromRedis = answers[0].array?.compactMap(\.string) ?? []
     } catch is RedisError { fromRedis = nil }
     let (stored, removed) = try await store.read { db in (try TargetQueries.members(db, of: name), try TargetQueries.removed(db))
@@ -83,18 +86,24 @@ final class Targets: Sendable {
     repeat {
       let from = cursor
       let page = try await ask { try await server.pipeline([RedisCommand("SCAN", from, "COUNT", 1000, "TYPE", "set")]) }[0]
+      if let error = page.error { throw RedisError.reply(error) }
       guard let parts = page.array, parts.count == 2, let next = parts[0].string else { return false }
       cursor = next
       let keys = (parts[1].array ?? []).compactMap(\.bytes).filter { !$0.starts(with: "muster:".utf8) }
       guard !keys.isEmpty else { continue }
-      if try await ask(keys.map { RedisCommand("SISMEMBER", $0, name) }).contains(where: { $0.integer == 1 }) { return true }
+      // One that is no set any more has no members.
+      let answers = try await answers(to: keys.map { RedisCommand("SISMEMBER", $0, name) }, butFor: .wrongType)
+      if answers.contains(where: { $0.integer == 1 }) { return true }
     } while cursor != "0"
     return false
   }
 
-  private func ask(_ commands: [RedisCommand]) async throws -> [RedisValue] {
+  /// - Parameter expected: an error that is about a key and stays among the answers; any other one is thrown.
+  private func answers(to commands: [RedisCommand], butFor expected: RedisReplyError.Code? = nil) async throws -> [RedisValue] {
     let link = link
-    return try await ask { try await link.commands.pipeline(commands) }
+    let answers = try await ask { try await link.commands.pipeline(commands) }
+    for case .error(let error) in answers where error.code != expected { throw RedisError.reply(error) }
+    return answers
   }
 
   /// Waits no longer than `patience`, whatever Redis is doing.

@@ -42,26 +42,28 @@ struct Composition: Sendable {
     for (agent, desk) in known { desks.withDesk(agent) { $0 = desk } }
     fleet.expect(known.map(\.0))
 
+    let refusals = Refusals(link: link, standing: standing, desks: desks, mood: mood, health: health, logger: logger)
     let sender = Sender(
-      store: store, link: link, fleet: fleet, desks: desks, standing: standing, mood: mood, damage: damage, logger: logger
+      store: store, link: link, fleet: fleet, desks: desks, standing: standing, refusals: refusals, damage: damage, logger: logger
     ) {
       agent, changed in
       watch.publish(changed.map { RunNews(RunID(agent: agent, task: $0.task), .state($0.state)) })
     }
     let clock = DeadlineClock(continuing: try await store.read { try StoreIdentity.clock($0) }, boot: DeadlineClock.currentBoot())
     let waker = AttemptWaker(store: store, desks: desks, sender: sender, clock: clock, logger: logger)
-    let targets = Targets(store: store, link: link, fleet: fleet, standing: standing)
+    let requests = store.forRequests()
+    let targets = Targets(store: requests, link: link, fleet: fleet, standing: standing)
     let removed = RemovedAgents(
       fenced: try await store.read { try FlowRemoval.fenced($0) }, store: store, link: link, fleet: fleet, desks: desks,
-      standing: standing, sender: sender, logger: logger
+      standing: standing, sender: sender, refusals: refusals, logger: logger
     ) { agent, runs in
       targets.forget(agent)
       watch.publish(runs.map { RunNews(RunID(agent: agent, task: $0), .state(.lost)) })
     }
     let tally = ReportTally()
     let flow = CollectorTools(
-      store: store, link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, waker: waker, clock: clock,
-      health: health, tally: tally, damage: damage, removed: removed,
+      store: store, link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, refusals: refusals, waker: waker,
+      clock: clock, health: health, tally: tally, damage: damage, removed: removed,
       publish: { agent, changed, grown in
         // Output first: whoever waits for the verdict finds all that came with it.
         watch.publish(
@@ -71,7 +73,7 @@ struct Composition: Sendable {
     let stopper = Stopper(flow: flow)
     let newest = try await store.read { try FreshTask.newest(in: $0) }
     let api = APIServices(
-      store: store, watch: watch, ids: ULIDGenerator(floor: newest ?? .min), clock: clock, version: MusterVersion.text,
+      store: requests, watch: watch, ids: ULIDGenerator(floor: newest ?? .min), clock: clock, version: MusterVersion.text,
       agent: { try await targets.agent($0) }, project: { try await targets.project($0) },
       either: { try await targets.either($0) },
       presence: { fleet.presence(of: $0) }, online: { fleet.onlineAgents() },
@@ -122,10 +124,11 @@ struct Composition: Sendable {
       LinkWatcher(link: link, mood: mood, fleet: fleet),
       RedisInspector(link: link, fleet: fleet, health: health, logger: logger),
       PresenceWatcher(
-        link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, clock: clock, mood: mood, removed: removed,
-        logger: logger
+        link: link, fleet: fleet, desks: desks, standing: standing, sender: sender, refusals: refusals, clock: clock, mood: mood,
+        removed: removed, logger: logger
       ),
-      Janitor(store: store, days: settings.retention.days, bytes: Int64(settings.retention.bytes), clock: clock, logger: logger),
+      Janitor(
+        store: requests, days: settings.retention.days, bytes: Int64(settings.retention.bytes), clock: clock, logger: logger),
       sender, waker, Reconciler(flow: flow, clock: clock), stopper, LapseKeeper(flow: flow),
       OutputRecaller(flow: flow),
     ]

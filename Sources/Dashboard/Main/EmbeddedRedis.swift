@@ -3,7 +3,8 @@
 // is adopted at the next start.
 //
 // Invariant: never two servers on one folder, for both would append to the same file. Each server inherits a locked descriptor (file `lock`):
-// as long as any lives, the kernel holds the lock, whatever became of us and however silent it is.
+// as long as any lives, the kernel holds the lock, whatever became of us and however silent it is. By it, and never by its pid alone, one that
+// was adopted is known: a pid comes back for another process.
 // What if: it dies: started again with backoff; it is there and does not answer: waited for, then the start fails and says so; its port is taken
 // by somebody else: another one, said in the log.
 import Glibc
@@ -62,6 +63,8 @@ final class EmbeddedRedis: Service {
   }
 
   private static let patience: Duration = .seconds(30)
+  /// The lock's descriptor in the server.
+  private static let lockDescriptor: Int32 = 3
 
   /// A server of ours lives: waits until it answers. It may be loading its data, or be stopped.
   private func adopt() async throws -> pid_t {
@@ -86,6 +89,13 @@ final class EmbeddedRedis: Service {
     let descriptor = try openLock(folder)
     defer { close(descriptor) }
     return flock(descriptor, LOCK_EX | LOCK_NB) != 0
+  }
+
+  /// Whether this process has the lock open, as a server of ours has.
+  static func isOurs(_ pid: pid_t, _ folder: String) -> Bool {
+    var (held, lock) = (stat(), stat())
+    return stat("/proc/\(pid)/fd/\(lockDescriptor)", &held) == 0 && stat("\(folder)/lock", &lock) == 0
+      && held.st_dev == lock.st_dev && held.st_ino == lock.st_ino
   }
 
   private static func openLock(_ folder: String) throws -> Int32 {
@@ -118,8 +128,9 @@ final class EmbeddedRedis: Service {
 
   /// Asks it to write its data and end; waits up to 5 s, then leaves it to the next start.
   func stop() async {
-    let pid = guarded.withLock { $0.pid }
-    guard pid > 0, kill(pid, SIGTERM) == 0 else { return }
+    let (pid, isChild) = guarded.withLock { ($0.pid, $0.isChild) }
+    // A child's pid is its own until it was waited for.
+    guard pid > 0, isChild || EmbeddedRedis.isOurs(pid, folder), kill(pid, SIGTERM) == 0 else { return }
     for _ in 0..<250 {
       if !isAlive() { return }
       // Waiting for a process that need not be our child; there is nothing to be woken by.
@@ -139,7 +150,12 @@ final class EmbeddedRedis: Service {
         }
         return true
       }
-      if kill(state.pid, 0) == 0 { return true }
+      do {
+        if try EmbeddedRedis.lockIsHeld(folder) { return true }
+      } catch {
+        // Nobody can look now, for want of a descriptor.
+        return true
+      }
       state.pid = 0
       return false
     }
@@ -172,7 +188,7 @@ final class EmbeddedRedis: Service {
   }
 
   /// The process id of the server at that port, if it serves this folder.
-  private static func ownServer(at port: Int, folder: String) async -> pid_t? {
+  static func ownServer(at port: Int, folder: String) async -> pid_t? {
     let connection = RedisConnection(
       RedisConfiguration(address: .tcp(host: "127.0.0.1", port: port), connectTimeout: .seconds(2), commandTimeout: .seconds(2)))
     defer { Task { await connection.close() } }
@@ -205,7 +221,7 @@ final class EmbeddedRedis: Service {
     posix_spawn_file_actions_addopen(&actions, 1, "\(folder)/redis.log", O_WRONLY | O_CREAT | O_APPEND, 0o600)
     posix_spawn_file_actions_adddup2(&actions, 1, 2)
     // The lock's descriptor stays open in the server, and with it the lock.
-    posix_spawn_file_actions_adddup2(&actions, lock, 3)
+    posix_spawn_file_actions_adddup2(&actions, lock, EmbeddedRedis.lockDescriptor)
     var all = sigset_t()
     sigfillset(&all)
     posix_spawnattr_setsigdefault(&attributes, &all)

@@ -13,16 +13,16 @@ struct AgentRecord: Sendable {
 }
 
 enum AgentQueries {
-  /// Nil where there is none, or where it was removed.
+  /// Nil where there is none, or where it was removed. A hello that cannot be read is shown as none (`FlowDesks.load` has told of it).
   static func find(_ db: Database, _ id: AgentID) throws -> AgentRecord? {
     let statement = try db.cachedStatement(sql: "SELECT hello, last_seen_at FROM agents WHERE uuid = ? AND removed_at IS NULL")
     guard let row = try Row.fetchOne(statement, arguments: [id.text]) else { return nil }
-    let hello = try (row[0] as String?).map { try JSONCoder.decode(Hello.self, from: Array($0.utf8)) }
+    let hello = (try row.cell(0) as String?).flatMap { try? JSONCoder.decode(Hello.self, from: Array($0.utf8)) }
     let stored = try String.fetchAll(
       try db.cachedStatement(sql: "SELECT project FROM members WHERE uuid = ? ORDER BY project"), arguments: [id.text])
     // The agent's own order first: its first project is the one that its runs are shown under.
     let own = (hello?.projects ?? []).filter(stored.contains)
-    return AgentRecord(id: id, hello: hello, projects: own + stored.filter { !own.contains($0) }, lastSeenAt: row[1])
+    return AgentRecord(id: id, hello: hello, projects: own + stored.filter { !own.contains($0) }, lastSeenAt: try row.cell(1))
   }
 
   /// Names of agents that were not removed, in order, with the time that the store last saw them.
@@ -44,11 +44,14 @@ enum AgentQueries {
     return try Row.fetchAll(try db.cachedStatement(sql: sql), arguments: arguments).map { (AgentID($0[0] as String), $0[1]) }
   }
 
+  /// SQL: the first project of the hello of the agent `?`; NULL also where that hello cannot be read.
+  static let ownFirstProject =
+    "(SELECT CASE WHEN json_valid(hello) THEN json_extract(hello, '$.projects[0]') END FROM agents WHERE uuid = ?)"
+
   /// The project under which a run of this agent is shown when it was posted to the agent itself.
   static func firstProject(_ db: Database, _ id: AgentID) throws -> String? {
     let sql = """
-      SELECT coalesce(
-        (SELECT json_extract(hello, '$.projects[0]') FROM agents WHERE uuid = ?), (SELECT min(project) FROM members WHERE uuid = ?))
+      SELECT coalesce(\(ownFirstProject), (SELECT min(project) FROM members WHERE uuid = ?))
       """
     return try String.fetchOne(try db.cachedStatement(sql: sql), arguments: [id.text, id.text])
   }

@@ -28,27 +28,26 @@ enum AttemptQueries {
   }
 
   private static func read(_ row: Row, _ run: RunRecord) throws -> RunRecord {
-    guard let state = RunState(rawValue: row[1]) else {
-      throw StoreError.failed("attempt of run \(run.row): state '\(row[1] as String)'")
-    }
+    let word: String = try row.cell(1)
+    guard let state = RunState(rawValue: word) else { throw StoredFault("attempt of run \(run.row): state '\(word)'") }
     var shown = run
-    shown.attempt = row[0]
+    shown.attempt = try row.cell(0)
     shown.state = state
-    shown.exitCode = row[2]
-    shown.signal = row[3]
-    shown.reason = row[4]
-    shown.note = row[5]
-    shown.sentAt = row[6]
-    shown.startedAt = row[7]
-    shown.finishedAt = row[8]
-    shown.outputBytes = row[9]
-    shown.outputStored = row[10]
-    shown.droppedBytes = row[11]
-    shown.droppedFrom = row[12]
-    shown.stdoutSha256 = row[13]
-    shown.stderrSha256 = row[14]
-    shown.signalled = row[15]
-    shown.left = row[16]
+    shown.exitCode = try row.cell(2)
+    shown.signal = try row.cell(3)
+    shown.reason = try row.cell(4)
+    shown.note = try row.cell(5)
+    shown.sentAt = try row.cell(6)
+    shown.startedAt = try row.cell(7)
+    shown.finishedAt = try row.cell(8)
+    shown.outputBytes = try row.cell(9)
+    shown.outputStored = try row.cell(10)
+    shown.droppedBytes = try row.cell(11)
+    shown.droppedFrom = try row.cell(12)
+    shown.stdoutSha256 = try row.cell(13)
+    shown.stderrSha256 = try row.cell(14)
+    shown.signalled = try row.cell(15)
+    shown.left = try row.cell(16)
     shown.nextAttemptAt = nil
     return shown
   }

@@ -46,13 +46,15 @@ enum FlowAttempts {
     ).execute(arguments: [next, notBefore, run.id])
     // In a restored store its output may have come before any word about it.
     let early = try Row.fetchOne(
-      try db.cachedStatement(sql: "SELECT output_bytes, output_stored FROM attempts WHERE run = ? AND attempt = ?"),
+      try db.cachedStatement(
+        sql: "SELECT output_bytes, output_stored, dropped_bytes, dropped_from FROM attempts WHERE run = ? AND attempt = ?"),
       arguments: [run.id, next])
     (run.attempt, run.outputBytes, run.outputStored, run.dropped) = (next, early?[0] ?? 0, early?[1] ?? 0, nil)
-    guard early != nil else { return }
+    guard let early else { return }
+    run.dropped = (early[3] as Int64?).flatMap { DroppedMiddle(from: $0, count: early[2]).range }
     try db.execute(
-      sql: "UPDATE runs SET output_bytes = ?, output_stored = ? WHERE id = ?",
-      arguments: [run.outputBytes, run.outputStored, run.id])
+      sql: "UPDATE runs SET output_bytes = ?, output_stored = ?, dropped_bytes = ?, dropped_from = ? WHERE id = ?",
+      arguments: [run.outputBytes, run.outputStored, run.dropped.map { Int64($0.count) } ?? 0, run.dropped?.lowerBound, run.id])
     try db.execute(sql: "DELETE FROM attempts WHERE run = ? AND attempt = ?", arguments: [run.id, next])
   }
 
@@ -67,6 +69,12 @@ enum FlowAttempts {
         UPDATE runs SET attempt = earlier.attempt, number = NULL, not_before = NULL, overdue = 0, deadline = NULL, \(assignments.joined(separator: ", "))
         FROM attempts AS earlier WHERE runs.id = ? AND earlier.run = runs.id AND earlier.attempt = ?
         """, arguments: [run.id, earlier])
+    if db.changesCount == 0 {
+      // This store never heard of it: only its agent can tell how it ended.
+      try db.execute(
+        sql: "UPDATE runs SET attempt = ?, number = NULL, not_before = NULL, overdue = 0, deadline = NULL WHERE id = ?",
+        arguments: [earlier, run.id])
+    }
     try db.execute(sql: "DELETE FROM attempts WHERE run = ? AND attempt >= ?", arguments: [run.id, earlier])
     guard let row = try Row.fetchOne(db, sql: "SELECT \(RunRow.columns) FROM runs WHERE id = ?", arguments: [run.id]) else {
       return

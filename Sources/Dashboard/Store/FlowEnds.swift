@@ -29,11 +29,12 @@ enum FlowEnds {
   private static let columns = "uuid, task, stop_signal, stop_grace, \(RunRow.columns)"
 
   private static func read(_ row: Row) throws -> OpenRun {
-    guard let task = ULID(row[1] as String) else { throw StoredFault("a run's task id is '\(row[1] as String)'") }
+    let name: String = try row.cell(1)
+    guard let task = ULID(name) else { throw StoredFault("a run's task id is '\(name)'") }
     let run = try RunRow(row, from: 4)
-    return OpenRun(
-      agent: AgentID(row[0]), task: task, attempt: run.attempt, knowledge: run.knowledge,
-      stop: StopOrder(signal: row[2], grace: row[3]))
+    return try OpenRun(
+      agent: AgentID(row.cell(0)), task: task, attempt: run.attempt, knowledge: run.knowledge,
+      stop: StopOrder(signal: row.cell(2), grace: row.cell(3)))
   }
 
   private static func page(_ rows: [Row], limit: Int) -> OpenPage {

@@ -25,7 +25,7 @@ enum FlowFound {
     try db.execute(
       sql: """
         INSERT INTO runs (task, uuid, project, state, attempt, queued_at, sent_at, note)
-        VALUES (?, ?, (SELECT json_extract(hello, '$.projects[0]') FROM agents WHERE uuid = ?), 'sent', ?, ?, ?, ?)
+        VALUES (?, ?, \(AgentQueries.ownFirstProject), 'sent', ?, ?, ?, ?)
         """,
       arguments: [task.description, agent.text, agent.text, attempt, task.timestampMilliseconds, now, note])
     guard let run = try RunRow.fetch(db, task: task, agent: agent) else { throw StoredFault("a run just inserted is not there") }

@@ -4,23 +4,37 @@ import GRDB
 import Shared
 
 enum FlowLapses {
-  /// Makes up to `limit` runs of an agent that may be out `unknown`. Returns them, and whether there may be more.
-  static func lapse(_ db: Database, _ agent: AgentID, limit: Int) throws -> (tasks: [ULID], more: Bool) {
+  /// What `lapse` found.
+  struct Lapse {
+    var tasks: [ULID] = []
+    /// There may be more.
+    var more = false
+    /// Rows that this program cannot have written: left as they are.
+    var damaged: [String] = []
+  }
+
+  /// Makes up to `limit` runs of an agent that may be out `unknown`.
+  static func lapse(_ db: Database, _ agent: AgentID, limit: Int) throws -> Lapse {
     let rows = try Row.fetchAll(
       try db.cachedStatement(
         sql: """
           SELECT task, \(RunRow.columns) FROM runs INDEXED BY runs_by_agent_state
           WHERE uuid = ? AND state IN ('sent', 'running') LIMIT ?
           """), arguments: [agent.text, limit])
-    var tasks: [ULID] = []
+    var lapse = Lapse()
     for row in rows {
-      guard let task = ULID(row[0] as String) else { throw StoredFault("a run's task id is '\(row[0] as String)'") }
-      var run = try RunRow(row, from: 1)
-      guard run.knowledge.agentLapsed() else { continue }
-      try run.saveKnowledge(db)
-      tasks.append(task)
+      do {
+        let name: String = try row.cell(0)
+        guard let task = ULID(name) else { throw StoredFault("a run's task id is '\(name)'") }
+        var run = try RunRow(row, from: 1)
+        guard run.knowledge.agentLapsed() else { continue }
+        try run.saveKnowledge(db)
+        lapse.tasks.append(task)
+      } catch let fault as StoredFault { lapse.damaged.append(fault.description) }
     }
-    return (tasks, rows.count == limit)
+    // A look that changed nothing would find the same again.
+    lapse.more = rows.count == limit && !lapse.tasks.isEmpty
+    return lapse
   }
 
   /// Its agent said something of the run: it is silent no longer. A wish for its end that was dropped (`RunFlow`) is not shown either.

@@ -11,6 +11,34 @@ struct Marking: Sendable {
   var damaged: [String] = []
 }
 
+/// Specs that were read for one transaction's marks: each task's once, however many hosts it goes to, and no more than may wait in memory until
+/// they are sent.
+final class SpecShelf {
+  private let limit: Int
+  private var specs: [String: TaskSpec] = [:]
+  private var bytes = 0
+  var isFull: Bool { bytes >= limit }
+
+  init(limit: Int = 8 << 20) { self.limit = limit }
+
+  /// - Throws: `StoredFault`.
+  func spec(_ db: Database, of task: String) throws -> TaskSpec {
+    if let spec = specs[task] { return spec }
+    let sql = "SELECT spec FROM tasks WHERE id = ?"
+    guard let row = try Row.fetchOne(try db.cachedStatement(sql: sql), arguments: [task]) else {
+      throw StoredFault("task \(task): it has runs and is not there")
+    }
+    let text: String = try row.cell(0)
+    let spec: TaskSpec
+    do { spec = try JSONCoder.decode(TaskSpec.self, from: Array(text.utf8)) } catch {
+      throw StoredFault("task \(task): what it is to do cannot be read: \(error)")
+    }
+    specs[task] = spec
+    bytes += text.utf8.count
+    return spec
+  }
+}
+
 enum FlowMarks {
   /// The next mark of an agent, its number written in this transaction: for a run that is inserted as `sent` right after.
   static func next(_ db: Database, _ agent: AgentID, now: Int64) throws -> SendMark {
@@ -20,24 +48,31 @@ enum FlowMarks {
     return mark
   }
 
-  /// Marks up to `limit` queued runs of an agent, oldest first; not those that wait for the delay before their next attempt.
-  static func mark(_ db: Database, _ agent: AgentID, limit: Int, now: Int64) throws -> Marking {
+  /// Marks up to `limit` queued runs of an agent, oldest first, while there is room on the shelf; not those that wait for the delay before their
+  /// next attempt.
+  static func mark(_ db: Database, _ agent: AgentID, limit: Int, now: Int64, shelf: SpecShelf = SpecShelf()) throws
+    -> Marking
+  {
     guard limit > 0 else { return Marking(more: true) }
     let rows = try Row.fetchAll(
       try db.cachedStatement(
         sql: """
-          SELECT runs.id, runs.task, runs.attempt, tasks.spec, runs.start_before FROM runs INDEXED BY runs_to_mark JOIN tasks ON tasks.id = runs.task
-          WHERE runs.uuid = ? AND runs.state = 'queued' AND runs.held = 0 AND runs.wants_end IS NULL ORDER BY runs.task LIMIT ?
+          SELECT id, task, attempt, start_before FROM runs INDEXED BY runs_to_mark
+          WHERE uuid = ? AND state = 'queued' AND held = 0 AND wants_end IS NULL ORDER BY task LIMIT ?
           """), arguments: [agent.text, limit + 1])
     var row = try AgentRow.fetch(db, agent, now: now)
     let update = try db.cachedStatement(sql: "UPDATE runs SET state = 'sent', number = ?, sent_at = ? WHERE id = ?")
     var marking = Marking(more: rows.count > limit)
     for run in rows.prefix(limit) {
+      if shelf.isFull {
+        marking.more = true
+        break
+      }
       do {
         var knowledge = row.knowledge
-        let next = try read(run, knowledge.nextMark())
+        let next = try read(db, run, knowledge.nextMark(), shelf)
         row.knowledge = knowledge
-        try update.execute(arguments: [next.mark.number.raw, now, run[0] as Int64])
+        try update.execute(arguments: [next.mark.number.raw, now, try run.cell(0) as Int64])
         marking.marked.append(next)
       } catch let fault as StoredFault { marking.damaged.append(fault.description) }
     }
@@ -49,28 +84,26 @@ enum FlowMarks {
   static func load(_ db: Database, _ agent: AgentID, tasks: Set<ULID>) throws -> Marking {
     let statement = try db.cachedStatement(
       sql: """
-        SELECT runs.id, runs.task, runs.attempt, tasks.spec, runs.start_before FROM runs JOIN tasks ON tasks.id = runs.task
-        WHERE runs.task = ? AND runs.uuid = ? AND runs.state = 'sent' AND runs.wants_end IS NULL AND runs.closing = 0 AND runs.held = 0
+        SELECT id, task, attempt, start_before FROM runs
+        WHERE task = ? AND uuid = ? AND state = 'sent' AND wants_end IS NULL AND closing = 0 AND held = 0
         """)
     let mark = try AgentRow.mark(db, agent)
     var marking = Marking()
+    let shelf = SpecShelf()
     for task in tasks.sorted() {
       guard let run = try Row.fetchOne(statement, arguments: [task.description, agent.text]) else { continue }
-      do { marking.marked.append(try read(run, mark)) } catch let fault as StoredFault {
+      do { marking.marked.append(try read(db, run, mark, shelf)) } catch let fault as StoredFault {
         marking.damaged.append(fault.description)
       }
     }
     return marking
   }
 
-  private static func read(_ row: Row, _ mark: SendMark) throws -> MarkedRun {
-    let (id, text) = (row[0] as Int64, row[3] as String)
-    guard let task = ULID(row[1] as String) else { throw StoredFault("run \(id): task id '\(row[1] as String)'") }
-    let spec: TaskSpec
-    do { spec = try JSONCoder.decode(TaskSpec.self, from: Array(text.utf8)) } catch {
-      throw StoredFault("run \(id): what it is to do cannot be read: \(error)")
-    }
-    return MarkedRun(task: task, attempt: row[2], spec: spec, mark: mark, startBefore: row[4])
+  private static func read(_ db: Database, _ row: Row, _ mark: SendMark, _ shelf: SpecShelf) throws -> MarkedRun {
+    let (id, name): (Int64, String) = try (row.cell(0), row.cell(1))
+    guard let task = ULID(name) else { throw StoredFault("run \(id): task id '\(name)'") }
+    return try MarkedRun(
+      task: task, attempt: row.cell(2), spec: shelf.spec(db, of: name), mark: mark, startBefore: row.cell(3))
   }
 
   /// Runs of an agent that are out: `sent` or `running`.

@@ -1,21 +1,35 @@
 // A run's output in the store: rows of contiguous bytes with their streams. Everything is idempotent by offset: bytes that are there are skipped.
+//
+// Invariant: of a run that goes on, no more is here than its head, twice, and its ring, and what is on its way: about one and a half times its
+// host's `output.cap`. Each slice says what the host has overwritten meanwhile, and that goes here too (`giveUp`).
 import Foundation
 import GRDB
 import Shared
 
 enum FlowOutput {
+  /// How an attempt's output stands.
+  private struct Extent: Equatable {
+    /// The next offset wanted.
+    var stored: Int64
+    /// What is not kept of it.
+    var dropped: Range<Int64>?
+  }
+
   /// Stores a slice's bytes. Returns true when it brought something new.
   static func store(_ db: Database, run: inout RunRow, attempt: Int, _ slice: OutputSlice, _ bytes: ArraySlice<UInt8>) throws
     -> Bool
   {
     guard attempt == run.attempt else { return try storeAside(db, run, attempt, slice, bytes) }
-    guard let end = try add(db, run.id, attempt, slice, bytes, stored: run.outputStored, dropped: run.dropped) else {
-      return false
-    }
-    run.outputStored = end
-    run.outputBytes = max(run.outputBytes, end)
+    let before = Extent(stored: run.outputStored, dropped: run.dropped)
+    guard let now = try add(db, run.id, attempt, slice, bytes, to: before) else { return false }
+    run.outputStored = now.stored
+    run.outputBytes = max(run.outputBytes, now.stored)
     try db.cachedStatement(sql: "UPDATE runs SET output_stored = ?, output_bytes = ? WHERE id = ?")
       .execute(arguments: [run.outputStored, run.outputBytes, run.id])
+    guard let dropped = now.dropped, dropped != before.dropped else { return true }
+    run.dropped = dropped
+    try db.cachedStatement(sql: "UPDATE runs SET dropped_from = ?, dropped_bytes = ? WHERE id = ?")
+      .execute(arguments: [dropped.lowerBound, Int64(dropped.count), run.id])
     return true
   }
 
@@ -31,26 +45,33 @@ enum FlowOutput {
     }
     let sql = "SELECT output_stored, dropped_bytes, dropped_from FROM attempts WHERE run = ? AND attempt = ?"
     guard let row = try Row.fetchOne(try db.cachedStatement(sql: sql), arguments: [run.id, attempt]) else { return false }
-    let count: Int64 = row[1]
-    let dropped = (row[2] as Int64?).flatMap { count > 0 ? $0..<$0 + count : nil }
-    guard let end = try add(db, run.id, attempt, slice, bytes, stored: row[0], dropped: dropped) else { return false }
+    let (count, from): (Int64, Int64?) = try (row.cell(1), row.cell(2))
+    let before = Extent(stored: try row.cell(0), dropped: from.flatMap { DroppedMiddle(from: $0, count: count).range })
+    guard let now = try add(db, run.id, attempt, slice, bytes, to: before) else { return false }
     try db.cachedStatement(
       sql: "UPDATE attempts SET output_stored = ?, output_bytes = max(output_bytes, ?) WHERE run = ? AND attempt = ?"
-    ).execute(arguments: [end, end, run.id, attempt])
+    ).execute(arguments: [now.stored, now.stored, run.id, attempt])
+    guard let dropped = now.dropped, dropped != before.dropped else { return true }
+    try db.cachedStatement(sql: "UPDATE attempts SET dropped_from = ?, dropped_bytes = ? WHERE run = ? AND attempt = ?")
+      .execute(arguments: [dropped.lowerBound, Int64(dropped.count), run.id, attempt])
     return true
   }
 
-  /// Returns the next offset wanted; nil where nothing is new.
+  /// Returns how the output stands after it; nil where nothing is new.
   private static func add(
-    _ db: Database, _ run: Int64, _ attempt: Int, _ slice: OutputSlice, _ bytes: ArraySlice<UInt8>, stored: Int64,
-    dropped: Range<Int64>?
-  ) throws -> Int64? {
-    let end = slice.offset + Int64(bytes.count)
-    guard slice.offset >= 0, !bytes.isEmpty else { return nil }
+    _ db: Database, _ run: Int64, _ attempt: Int, _ slice: OutputSlice, _ bytes: ArraySlice<UInt8>, to before: Extent
+  ) throws -> Extent? {
+    let (end, overflows) = slice.offset.addingReportingOverflow(Int64(bytes.count))
+    guard slice.offset >= 0, !overflows, !bytes.isEmpty else { return nil }
+    var extent = before
+    if let overwritten = slice.dropped?.range {
+      extent.dropped = try giveUp(db, run, attempt, overwritten, known: before.dropped)
+    }
     var missing: [Range<Int64>] = []
-    if slice.offset < stored { missing = try holes(db, run, attempt, in: slice.offset..<min(end, stored)) }
-    if end > stored { missing.append(max(stored, slice.offset)..<end) }
-    guard !missing.isEmpty else { return nil }
+    if slice.offset < extent.stored { missing = try holes(db, run, attempt, in: slice.offset..<min(end, extent.stored)) }
+    if end > extent.stored { missing.append(max(extent.stored, slice.offset)..<end) }
+    // Output has a stream of its own: what was on its way when its middle was dropped comes after that.
+    if let dropped = extent.dropped { missing = missing.flatMap { $0.without(dropped) } }
     for range in missing {
       let skip = Int(range.lowerBound - slice.offset)
       try db.cachedStatement(sql: "INSERT OR IGNORE INTO output (run, attempt, offset, segments, bytes) VALUES (?, ?, ?, ?, ?)")
@@ -60,11 +81,8 @@ enum FlowOutput {
             Data(bytes.dropFirst(skip).prefix(range.count)),
           ])
     }
-    // Output has a stream of its own: what was on its way when the verdict dropped the middle comes after it.
-    if let dropped, dropped.overlaps(slice.offset..<end) {
-      try drop(db, run: run, attempt: attempt, from: dropped.lowerBound, count: Int64(dropped.count))
-    }
-    return max(end, stored)
+    extent.stored = max(end, extent.stored)
+    return missing.isEmpty && extent == before ? nil : extent
   }
 
   /// What is not there of bytes that lie before the end: usually nothing, for they came twice. In a restored store it is what was acknowledged
@@ -88,34 +106,73 @@ enum FlowOutput {
     return found
   }
 
-  /// The command wrote more than is kept: what lies in the dropped middle goes.
-  static func drop(_ db: Database, run: Int64, attempt: Int, from: Int64, count: Int64) throws {
-    let end = from + count
-    let rows = try Row.fetchAll(
-      db,
+  // MARK: The middle that is not kept
+
+  /// The verdict says that more was written than is kept: what lies in the dropped middle goes.
+  static func drop(_ db: Database, run: Int64, attempt: Int, _ middle: Range<Int64>) throws {
+    try split(db, run, attempt, at: middle.lowerBound)
+    try split(db, run, attempt, at: middle.upperBound)
+    try delete(db, run, attempt, middle)
+  }
+
+  /// The command goes on, and its host has overwritten this much of its middle.
+  /// - Returns: what the log lacks from now on. It ends where a row begins: followers tell by the rows where an event ended.
+  private static func giveUp(
+    _ db: Database, _ run: Int64, _ attempt: Int, _ overwritten: Range<Int64>, known: Range<Int64>?
+  ) throws -> Range<Int64>? {
+    // The head never changes, and the middle only grows.
+    if let known, overwritten.lowerBound != known.lowerBound || overwritten.upperBound <= known.upperBound { return known }
+    let start = overwritten.lowerBound
+    if known == nil { try split(db, run, attempt, at: start) }
+    let end = try straddling(db, run, attempt, overwritten.upperBound)?.offset ?? overwritten.upperBound
+    guard end > known?.upperBound ?? start else { return known }
+    // As much of it as the head has stays for a while, unseen: whoever has begun to read it shall come to its end.
+    if end - start > start { try delete(db, run, attempt, start..<end - start) }
+    return start..<end
+  }
+
+  /// Rows that begin in this range.
+  private static func delete(_ db: Database, _ run: Int64, _ attempt: Int, _ range: Range<Int64>) throws {
+    try db.cachedStatement(sql: "DELETE FROM output WHERE run = ? AND attempt = ? AND offset >= ? AND offset < ?")
+      .execute(arguments: [run, attempt, range.lowerBound, range.upperBound])
+  }
+
+  /// The row that holds bytes on both sides of an offset, without its bytes.
+  private static func straddling(_ db: Database, _ run: Int64, _ attempt: Int, _ offset: Int64) throws -> (
+    offset: Int64, segments: String
+  )? {
+    let statement = try db.cachedStatement(
       sql: """
-        SELECT offset, segments, bytes FROM output WHERE run = ? AND attempt = ? AND offset < ?
-        AND offset >= coalesce((SELECT max(offset) FROM output WHERE run = ? AND attempt = ? AND offset <= ?), 0)
-        """, arguments: [run, attempt, end, run, attempt, from])
-    for row in rows {
-      let offset: Int64 = row[0]
-      let bytes: Data = row[2]
-      let segments = Segments.parse(row[1])
-      guard offset + Int64(bytes.count) > from else { continue }
-      try db.execute(sql: "DELETE FROM output WHERE run = ? AND attempt = ? AND offset = ?", arguments: [run, attempt, offset])
-      let insert = "INSERT INTO output (run, attempt, offset, segments, bytes) VALUES (?, ?, ?, ?, ?)"
-      if offset < from {
-        let keep = Int(from - offset)
-        try db.execute(
-          sql: insert,
-          arguments: [run, attempt, offset, Segments.text(segments, skipping: 0, keeping: keep), bytes.prefix(keep)])
-      }
-      if offset + Int64(bytes.count) > end {
-        let skip = Int(end - offset)
-        try db.execute(
-          sql: insert,
-          arguments: [run, attempt, end, Segments.text(segments, skipping: skip), bytes.dropFirst(skip)])
-      }
+        SELECT offset, segments FROM output WHERE run = ? AND attempt = ?
+        AND offset = (SELECT max(offset) FROM output WHERE run = ? AND attempt = ? AND offset < ?) AND offset + length(bytes) > ?
+        """)
+    let row = try Row.fetchOne(statement, arguments: [run, attempt, run, attempt, offset, offset])
+    return try row.map { try ($0.cell(0), $0.cell(1)) }
+  }
+
+  /// Makes a row begin at an offset. One row's bytes are all that is in memory, however much is dropped.
+  private static func split(_ db: Database, _ run: Int64, _ attempt: Int, at offset: Int64) throws {
+    guard let row = try straddling(db, run, attempt, offset) else { return }
+    let keep = Int(offset - row.offset)
+    let segments = Segments.parse(row.segments)
+    try db.cachedStatement(
+      sql: """
+        INSERT INTO output (run, attempt, offset, segments, bytes)
+          SELECT run, attempt, ?, ?, substr(bytes, ?) FROM output WHERE run = ? AND attempt = ? AND offset = ?
+        """
+    ).execute(arguments: [offset, Segments.text(segments, skipping: keep), keep + 1, run, attempt, row.offset])
+    try db.cachedStatement(
+      sql: "UPDATE output SET segments = ?, bytes = substr(bytes, 1, ?) WHERE run = ? AND attempt = ? AND offset = ?"
+    ).execute(arguments: [Segments.text(segments, skipping: 0, keeping: keep), keep, run, attempt, row.offset])
+  }
+}
+
+extension Range<Int64> {
+  /// What is left of it: nothing, one part or two.
+  fileprivate func without(_ other: Range<Int64>) -> [Range<Int64>] {
+    guard overlaps(other) else { return [self] }
+    return [lowerBound..<Swift.max(lowerBound, other.lowerBound), Swift.min(upperBound, other.upperBound)..<upperBound].filter {
+      !$0.isEmpty
     }
   }
 }

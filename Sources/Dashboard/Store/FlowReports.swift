@@ -12,6 +12,8 @@ struct BatchOutcome: Sendable {
   var hello: Hello?
   var saidBye = false
   var address: AgentAddress
+  /// Of output, which has a sequence of its own: it says nothing of who speaks for the agent by now.
+  var isOutput = false
   /// The store was found to be a restored copy.
   var restored = false
   /// Runs whose state changed, with their new states.
@@ -33,8 +35,8 @@ struct BatchOutcome: Sendable {
   var unknown = 0
   /// Rows that this program cannot have written: what was said about them is dropped, everything else goes on.
   var damaged: [String] = []
-  /// Events of a later version, passed over.
-  var unrecognised = 0
+  /// Why something was passed over: it is of a later version, or nobody can have meant it.
+  var passedOver: [String] = []
 }
 
 /// A word may only be committed once a tombstone stands in Redis: the collector writes it and tries again.
@@ -58,7 +60,11 @@ enum FlowReports {
       outcome.refusedAsRemoved = batch.events.count
       return outcome
     }
-    var agent = try AgentRow.fetch(db, batch.agent, now: now)
+    var agent: AgentRow
+    do { agent = try AgentRow.fetch(db, batch.agent, now: now) } catch let fault as StoredFault {
+      outcome.damaged.append(fault.description)
+      return outcome
+    }
     switch agent.reports.judge(
       incarnation: batch.from.incarnation, first: batch.first, count: batch.events.count, oldest: batch.oldest,
       sameJournal: agent.knowledge.journal == batch.from.journal)
@@ -68,9 +74,11 @@ enum FlowReports {
       return outcome
     case .apply(let skip):
       outcome.applied = true
+      outcome.passedOver = batch.passedOver
       // Rule `told`: before the first of its words is judged.
       for event in batch.events.dropFirst(skip) {
         guard let hello = event.hello else { continue }
+        if !hello.sends.isCredible { outcome.passedOver.append("no dashboard gave out the send number \(hello.sends)") }
         if try agent.learn(db, hello.sends, now: now) { outcome.restored = true }
       }
       try judgeIdentity(db, &agent, batch.from.journal, &outcome)
@@ -120,9 +128,7 @@ enum FlowReports {
       outcome.saidBye = true
       try db.execute(sql: "UPDATE agents SET stopped_at = ? WHERE uuid = ?", arguments: [now, agent.agent.text])
       return
-    case .unrecognised:
-      outcome.unrecognised += 1
-      return
+    case .unrecognised: return
     case .taken, .running, .ended, .unknown: break
     }
     guard let text = event.attempt, let id = AttemptID(text), let word = AgentWord(event) else {
@@ -133,9 +139,11 @@ enum FlowReports {
     var run: RunRow
     if let found = try RunRow.fetch(db, task: id.task, agent: agent.agent) {
       run = found
-    } else if let plain = event.plain {
-      run = try FlowPlain.insert(db, plain, task: id.task, agent: agent.agent, now: now)
-    } else if word != .unknown,
+    } else if let plain = event.plain,
+      let made = try FlowPlain.insert(db, plain, task: id.task, agent: agent.agent, now: now)
+    {
+      run = made
+    } else if event.plain == nil, word != .unknown,
       let found = try FlowFound.insert(db, task: id.task, agent: agent.agent, attempt: id.attempt, now: now)
     {
       run = found
@@ -206,6 +214,8 @@ enum FlowReports {
 
   /// Writes how the present attempt ended.
   private static func end(_ db: Database, _ run: RunRow, _ v: Verdict, now: Int64) throws {
+    // A run whose runner was killed ends without a word about its middle: then what was told while it went on stands.
+    let told = v.droppedBytes > 0 ? v.droppedFrom.flatMap { DroppedMiddle(from: $0, count: v.droppedBytes).range } : run.dropped
     try db.cachedStatement(
       sql: """
         UPDATE runs SET exit_code = ?, signal = ?, reason = ?, note = coalesce(note || '; ' || ?, note, ?),
@@ -213,13 +223,11 @@ enum FlowReports {
           dropped_from = ?, stdout_sha256 = ?, stderr_sha256 = ?, signalled = ?, remaining = ? WHERE id = ?
         """
     ).execute(arguments: [
-      v.exitCode, v.signal, v.reason, v.note, v.note, v.startedAt, v.finishedAt ?? now, v.outputBytes, v.droppedBytes,
-      v.droppedFrom,
-      v.stdoutSha256, v.stderrSha256, v.signalled, v.left, run.id,
+      v.exitCode, v.signal, v.reason, v.note, v.note, v.startedAt, v.finishedAt ?? now, v.outputBytes,
+      told.map { Int64($0.count) } ?? max(0, v.droppedBytes), told?.lowerBound, v.stdoutSha256, v.stderrSha256, v.signalled,
+      v.left, run.id,
     ])
-    if v.droppedBytes > 0, let from = v.droppedFrom {
-      try FlowOutput.drop(db, run: run.id, attempt: run.attempt, from: from, count: v.droppedBytes)
-    }
+    if let told { try FlowOutput.drop(db, run: run.id, attempt: run.attempt, told) }
   }
 
   private static func greet(_ db: Database, _ agent: AgentID, _ hello: Hello, now: Int64) throws {
@@ -236,9 +244,13 @@ enum FlowReports {
 
   /// Output frames, in their own sequence.
   static func apply(_ db: Database, _ frame: OutputFrame, now: Int64) throws -> BatchOutcome {
-    var outcome = BatchOutcome(agent: frame.agent, address: frame.from)
+    var outcome = BatchOutcome(agent: frame.agent, address: frame.from, isOutput: true)
     guard try !FlowRemoval.isFenced(db, frame.agent, frame.from.journal) else { return outcome }
-    var agent = try AgentRow.fetch(db, frame.agent, now: now)
+    var agent: AgentRow
+    do { agent = try AgentRow.fetch(db, frame.agent, now: now) } catch let fault as StoredFault {
+      outcome.damaged.append(fault.description)
+      return outcome
+    }
     let before = agent.output
     let judgement = agent.output.judge(incarnation: frame.from.incarnation, first: frame.sequence, count: 1, oldest: frame.oldest)
     outcome.acknowledgement = agent.acknowledgement

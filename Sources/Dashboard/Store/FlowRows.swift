@@ -10,7 +10,7 @@ struct RunRow {
   var outputBytes: Int64
   var knowledge: RunKnowledge
 
-  /// The middle of its output that is not kept, once the verdict has told.
+  /// The middle of its output that is not kept: as the verdict says, or as it grows while the command goes on.
   var dropped: Range<Int64>?
 
   /// Everything about further attempts is only looked up where the task asked for them.
@@ -25,26 +25,27 @@ struct RunRow {
   /// Flags that only the process remembers are filled in by the caller.
   /// - Parameter first: where `columns` begin in the row.
   init(_ row: Row, from first: Int = 0) throws {
-    id = row[first]
-    attempt = row[first + 1]
-    project = row[first + 2]
-    outputStored = row[first + 3]
-    outputBytes = row[first + 4]
-    let name: String = row[first + 5]
+    id = try row.cell(first)
+    attempt = try row.cell(first + 1)
+    project = try row.cell(first + 2)
+    outputStored = try row.cell(first + 3)
+    outputBytes = try row.cell(first + 4)
+    let name: String = try row.cell(first + 5)
     guard let state = RunState(rawValue: name) else { throw StoredFault("run \(id): unknown state '\(name)'") }
-    let wants: String? = row[first + 6]
-    knowledge = RunKnowledge(
-      state: state, wantsEnd: wants.flatMap { EndCause(rawValue: $0) }, reported: row[first + 7], closing: row[first + 8])
-    let from: Int64? = row[first + 10]
-    let count: Int64 = row[first + 9]
-    dropped = from.flatMap { count > 0 ? $0..<$0 + count : nil }
+    let wants: String? = try row.cell(first + 6)
+    knowledge = try RunKnowledge(
+      state: state, wantsEnd: wants.flatMap { EndCause(rawValue: $0) }, reported: row.cell(first + 7),
+      closing: row.cell(first + 8))
+    let from: Int64? = try row.cell(first + 10)
+    let count: Int64 = try row.cell(first + 9)
+    dropped = from.flatMap { DroppedMiddle(from: $0, count: count).range }
     knowledge.attempt = attempt
-    knowledge.retries = Retries(
-      count: row[first + 11], delay: .milliseconds(row[first + 12] as Int64),
-      on: (row[first + 13] as String?).map(Retries.verdicts) ?? Retries.defaultOn)
-    knowledge.held = row[first + 14]
-    knowledge.doubtful = row[first + 15] as Bool? ?? false
-    let last = (row[first + 16] as String?).flatMap { RunState(rawValue: $0) }
+    knowledge.retries = try Retries(
+      count: row.cell(first + 11), delay: .milliseconds(row.cell(first + 12) as Int64),
+      on: (row.cell(first + 13) as String?).map(Retries.verdicts) ?? Retries.defaultOn)
+    knowledge.held = try row.cell(first + 14)
+    knowledge.doubtful = try row.cell(first + 15) as Bool? ?? false
+    let last = (try row.cell(first + 16) as String?).flatMap { RunState(rawValue: $0) }
     knowledge.lastVerdict = last.flatMap { $0.isVerdict ? $0 : nil }
   }
 
@@ -68,6 +69,18 @@ struct StoredFault: Error, CustomStringConvertible {
   init(_ description: String) { self.description = description }
 }
 
+extension Row {
+  /// A cell's value. The subscript ends the program where something else stands there than is expected.
+  /// - Throws: `StoredFault`.
+  func cell<Value: DatabaseValueConvertible & StatementColumnConvertible>(_ index: Int) throws -> Value {
+    do { return try decode(Value.self, atIndex: index) } catch {
+      let (held, first): (DatabaseValue, DatabaseValue) = (self[index], self[0])
+      throw StoredFault(
+        "\(Array(columnNames)[index]) is \("\(held)".prefix(80)) in the row that begins with \("\(first)".prefix(80))")
+    }
+  }
+}
+
 /// The flow's columns of an agent's row.
 struct AgentRow {
   var agent: AgentID
@@ -76,16 +89,20 @@ struct AgentRow {
   var output: CommittedSequence
 
   /// Makes the row where there is none.
+  /// - Throws: `StoredFault`.
   static func fetch(_ db: Database, _ agent: AgentID, now: Int64) throws -> AgentRow {
     let sql = "SELECT journal, incarnation, reports, output_from, output, number FROM agents WHERE uuid = ?"
     if let row = try Row.fetchOne(try db.cachedStatement(sql: sql), arguments: [agent.text]) {
-      let journal: String? = row[0]
-      let incarnation: String? = row[1]
-      let outputFrom: String? = row[3]
+      let journal: String? = try row.cell(0)
+      let incarnation: String? = try row.cell(1)
+      let outputFrom: String? = try row.cell(3)
+      guard let reports = UInt64(exactly: try row.cell(2) as Int64), let output = UInt64(exactly: try row.cell(4) as Int64) else {
+        throw StoredFault("agent \(agent): a sequence below zero")
+      }
       return AgentRow(
-        agent: agent, knowledge: AgentKnowledge(journal: journal.flatMap(Nonce.init), number: SendNumber(raw: row[5])),
-        reports: CommittedSequence(incarnations: incarnation, sequence: UInt64(row[2] as Int64)),
-        output: CommittedSequence(incarnation: outputFrom.flatMap(Nonce.init), sequence: UInt64(row[4] as Int64)))
+        agent: agent, knowledge: AgentKnowledge(journal: journal.flatMap(Nonce.init), number: SendNumber(raw: try row.cell(5))),
+        reports: CommittedSequence(incarnations: incarnation, sequence: reports),
+        output: CommittedSequence(incarnation: outputFrom.flatMap(Nonce.init), sequence: output))
     }
     try db.cachedStatement(sql: "INSERT INTO agents (uuid, created_at) VALUES (?, ?)").execute(arguments: [agent.text, now])
     return AgentRow(agent: agent, knowledge: AgentKnowledge(), reports: CommittedSequence(), output: CommittedSequence())

@@ -47,6 +47,17 @@ enum OutputQueries {
     return rows.map { OutputPiece(offset: $0[0], segments: $0[1]) }.filter { $0.offset + Int64($0.length) > from }
   }
 
+  /// What an attempt's log lacks in its middle; of a run that goes on it grows, and what lies in it is about to go.
+  static func dropped(_ db: Database, run: Int64, attempt: Int) throws -> Range<Int64>? {
+    let statement = try db.cachedStatement(
+      sql: """
+        SELECT dropped_from, dropped_bytes FROM runs WHERE id = ? AND attempt = ? AND dropped_from IS NOT NULL
+        UNION ALL SELECT dropped_from, dropped_bytes FROM attempts WHERE run = ? AND attempt = ? AND dropped_from IS NOT NULL
+        """)
+    guard let row = try Row.fetchOne(statement, arguments: [run, attempt, run, attempt]) else { return nil }
+    return try DroppedMiddle(from: row.cell(0), count: row.cell(1)).range
+  }
+
   /// One piece's bytes; empty where it is gone.
   static func bytes(_ db: Database, run: Int64, attempt: Int, offset: Int64) throws -> [UInt8] {
     let statement = try db.cachedStatement(sql: "SELECT bytes FROM output WHERE run = ? AND attempt = ? AND offset = ?")
@@ -57,8 +68,10 @@ enum OutputQueries {
 
   /// The log's first bytes, and whether there are more.
   static func head(_ db: Database, run: Int64, attempt: Int, limit: Int) throws -> (bytes: [UInt8], cut: Bool) {
-    let statement = try db.cachedStatement(sql: "SELECT bytes FROM output WHERE run = ? AND attempt = ? ORDER BY offset")
-    let rows = try Row.fetchCursor(statement, arguments: [run, attempt])
+    let dropped = try dropped(db, run: run, attempt: attempt) ?? 0..<0
+    let statement = try db.cachedStatement(
+      sql: "SELECT bytes FROM output WHERE run = ? AND attempt = ? AND NOT (offset >= ? AND offset < ?) ORDER BY offset")
+    let rows = try Row.fetchCursor(statement, arguments: [run, attempt, dropped.lowerBound, dropped.upperBound])
     var bytes: [UInt8] = []
     while bytes.count <= limit, let row = try rows.next() {
       try row.withUnsafeData(atIndex: 0) { data in

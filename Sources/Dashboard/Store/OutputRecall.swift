@@ -40,16 +40,23 @@ enum OutputRecall {
   /// Strikes off what has become whole, and what is given up. A run that has gone on to another attempt since is asked for that one as well.
   static func strike(_ db: Database, _ agent: AgentID, givenUp: Set<AttemptID>) throws {
     let before = try wanted(db, of: agent)
+    let after = try rest(db, of: agent, before, givenUp: givenUp)
+    if after != before { try save(db, agent, after) }
+  }
+
+  /// What `strike` would leave of these.
+  static func rest(_ db: Database, of agent: AgentID, _ before: [AttemptID], givenUp: Set<AttemptID>) throws -> [AttemptID] {
     var after: [AttemptID] = []
+    var seen: Set<AttemptID> = []
     for id in before {
       let sql = "SELECT id, attempt FROM runs WHERE task = ? AND uuid = ?"
       guard let row = try Row.fetchOne(db, sql: sql, arguments: [id.task.description, agent.text]) else { continue }
       let present = AttemptID(task: id.task, attempt: row[1])
-      for one in id == present ? [id] : [id, present] where !givenUp.contains(one) && !after.contains(one) {
+      for one in id == present ? [id] : [id, present] where !givenUp.contains(one) && seen.insert(one).inserted {
         if try isWanting(db, run: row[0], one, isPresent: one == present) { after.append(one) }
       }
     }
-    if after != before { try save(db, agent, after) }
+    return after
   }
 
   /// Open, or ended without all of its output.

@@ -1,7 +1,8 @@
 // Reading runs: one, a task's, and pages of all.
 //
-// Pages are newest first, by (task, row), and never skip: each query walks one index backwards from where the last page ended. Where a
-// filter has several states, each is asked for by itself and the answers are merged, because SQLite would sort them all otherwise.
+// Pages are newest first, by (task, row), and never skip: each query walks one index backwards from where the last page ended, and each index
+// begins with what is filtered by. So each state is asked for by itself, also where any will do, and the answers are merged: SQLite would
+// sort them all otherwise.
 
 import GRDB
 import Shared
@@ -59,12 +60,18 @@ struct RunFilter: Sendable, Equatable {
   var since: Int64?
   var until: Int64?
 
-  /// The index to walk: the one that leaves least to skip.
+  /// The states to ask for, one after the other; nil: any at once.
+  var ranges: [RunState?] {
+    if !states.isEmpty { return states }
+    return task == nil && (uuid != nil || project != nil) ? RunState.allCases : [nil]
+  }
+
+  /// The index of which one range is what is asked for. A task's runs are few enough.
   func index(for state: RunState?) -> String {
-    if task != nil && state == nil { return "" }
-    if uuid != nil { return "INDEXED BY runs_by_agent" }
-    if let state, state != .succeeded || project == nil { return "INDEXED BY runs_by_state" }
-    return project != nil ? "INDEXED BY runs_by_project" : ""
+    guard state != nil else { return "" }
+    if task != nil { return uuid == nil ? "INDEXED BY runs_by_state" : "" }
+    if uuid != nil { return "INDEXED BY runs_by_agent_state" }
+    return project != nil ? "INDEXED BY runs_by_project_state" : "INDEXED BY runs_by_state"
   }
 
   /// Conditions on `runs`, beginning with one that always holds.
@@ -138,8 +145,7 @@ enum RunQueries {
   /// One page, newest first. `next` is nil on the last one.
   static func page(_ db: Database, _ filter: RunFilter, after: Cursor?, limit: Int) throws -> (runs: [RunRecord], next: Cursor?) {
     var found: [Cursor] = []
-    let states: [RunState?] = filter.states.isEmpty ? [nil] : filter.states
-    for state in states {
+    for state in filter.ranges {
       var (conditions, arguments) = filter.conditions(for: state)
       if let after {
         conditions += " AND (task, id) < (?, ?)"
@@ -149,7 +155,7 @@ enum RunQueries {
       let sql = "SELECT task, id FROM runs \(filter.index(for: state)) WHERE \(conditions) ORDER BY task DESC, id DESC LIMIT ?"
       found += try Row.fetchAll(try db.cachedStatement(sql: sql), arguments: arguments).map { Cursor(task: $0[0], row: $0[1]) }
     }
-    if states.count > 1 { found.sort(by: >) }
+    if filter.ranges.count > 1 { found.sort(by: >) }
     let page = found.prefix(limit)
     let statement = try db.cachedStatement(sql: "SELECT \(columns) \(from) WHERE runs.id = ?")
     let runs = try page.compactMap { try Row.fetchOne(statement, arguments: [$0.row]).map(read) }
@@ -157,16 +163,17 @@ enum RunQueries {
   }
 
   private static func read(_ row: Row) throws -> RunRecord {
-    guard let task = ULID(row[1] as String), let state = RunState(rawValue: row[6]) else {
-      throw StoreError.failed("run \(row[0] as Int64) has the task '\(row[1] as String)' and the state '\(row[6] as String)'")
+    let (id, name, word): (Int64, String, String) = try (row.cell(0), row.cell(1), row.cell(6))
+    guard let task = ULID(name), let state = RunState(rawValue: word) else {
+      throw StoredFault("run \(id) has the task '\(name)' and the state '\(word)'")
     }
-    return RunRecord(
-      row: row[0], id: RunID(agent: AgentID(row[2]), task: task), project: row[3], taskname: row[4], args: row[5], state: state,
-      attempt: row[7], exitCode: row[8], signal: row[9], reason: row[10], overdue: row[11], queuedAt: row[12], sentAt: row[13],
-      startedAt: row[14], finishedAt: row[15], stopRequestedAt: row[16], outputBytes: row[17], outputStored: row[18],
-      droppedBytes: row[19], droppedFrom: row[20], stdoutSha256: row[21], stderrSha256: row[22], signalled: row[23],
-      left: row[24],
-      note: row[25], retries: row[26], nextAttemptAt: row[27])
+    return try RunRecord(
+      row: id, id: RunID(agent: AgentID(row.cell(2)), task: task), project: row.cell(3), taskname: row.cell(4), args: row.cell(5),
+      state: state, attempt: row.cell(7), exitCode: row.cell(8), signal: row.cell(9), reason: row.cell(10), overdue: row.cell(11),
+      queuedAt: row.cell(12), sentAt: row.cell(13), startedAt: row.cell(14), finishedAt: row.cell(15),
+      stopRequestedAt: row.cell(16), outputBytes: row.cell(17), outputStored: row.cell(18), droppedBytes: row.cell(19),
+      droppedFrom: row.cell(20), stdoutSha256: row.cell(21), stderrSha256: row.cell(22), signalled: row.cell(23),
+      left: row.cell(24), note: row.cell(25), retries: row.cell(26), nextAttemptAt: row.cell(27))
   }
 }
 

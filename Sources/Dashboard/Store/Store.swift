@@ -1,7 +1,8 @@
 // The history database: the one way to SQLite. SQL stands in this folder and in /migrations, nowhere else.
 //
 // Invariants: a write that has returned survives a power cut (WAL, synchronous = FULL); one writer thread (GroupWriter) and a few readers,
-// none on Swift's cooperative pool; a reader sees every write that has returned before it began.
+// none on Swift's cooperative pool; a reader sees every write that has returned before it began. The loops read on threads of their own: what
+// they read is short, and a kill must not wait behind somebody's long list (`forRequests`).
 // When adding a query, also: look at its plan over a million runs (`EXPLAIN QUERY PLAN`; no SCAN of tasks, runs or output).
 
 import GRDB
@@ -12,6 +13,7 @@ final class Store: Sendable {
   private let pool: DatabasePool
   private let writer: GroupWriter
   private let readers: WorkerThreads
+  private let requestReaders: WorkerThreads
 
   /// Opens or makes the database and brings it to the present form. Blocks: call it at start.
   /// - Throws: `StoreError`.
@@ -48,14 +50,15 @@ final class Store: Sendable {
     try await write { try StoreIdentity.probe($0, text) }
   }
 
-  private static let readerCount = 4
+  private static let loopThreads = 2
+  private static let requestThreads = 4
 
   private init(path: String, migrations: [Migration]) throws {
     var configuration = Configuration()
     configuration.label = "store"
     configuration.foreignKeysEnabled = false
     configuration.busyMode = .timeout(5)
-    configuration.maximumReaderCount = Self.readerCount
+    configuration.maximumReaderCount = Self.loopThreads + Self.requestThreads
     configuration.persistentReadOnlyConnections = true
     configuration.prepareDatabase { db in
       // Only takes effect while the file is empty; lets retention give space back to the disk later.
@@ -70,8 +73,21 @@ final class Store: Sendable {
       try Migrations.apply(migrations, to: db, path: path)
     }
     writer = GroupWriter(pool)
-    readers = WorkerThreads(count: Self.readerCount)
+    readers = WorkerThreads(count: Self.loopThreads)
+    requestReaders = WorkerThreads(count: Self.requestThreads)
   }
+
+  private init(forRequestsOn store: Store) {
+    path = store.path
+    pool = store.pool
+    writer = store.writer
+    readers = store.requestReaders
+    requestReaders = store.requestReaders
+  }
+
+  /// The same store for whoever answers requests, or looks through much of it: other threads and connections to read with. It is closed with
+  /// this one.
+  func forRequests() -> Store { Store(forRequestsOn: self) }
 
   /// Runs `body` in a transaction that it may share with other writes, and returns once that is committed and on the disk.
   ///
@@ -93,6 +109,7 @@ final class Store: Sendable {
   func close() throws {
     writer.stop()
     readers.stop()
+    requestReaders.stop()
     try pool.close()
   }
 }

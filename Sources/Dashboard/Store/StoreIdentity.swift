@@ -13,7 +13,7 @@ struct StoreIdentity: Sendable {
     return StoreIdentity(id: id)
   }
 
-  static func fence(_ db: Database) throws -> Fence { try value(db, "fence").flatMap { Fence($0) } ?? 0 }
+  static func fence(_ db: Database) throws -> Fence { try value(db, "fence").flatMap { Fences.read($0) } ?? 0 }
   static func saveFence(_ db: Database, _ fence: Fence) throws { try set(db, "fence", String(max(fence, try self.fence(db)))) }
 
   /// Where the clock for deadlines stood; nil in a new store.

@@ -20,6 +20,12 @@ enum TargetQueries {
     return row[0] as Bool ? .heard : .unheard
   }
 
+  static func isRemoved(_ db: Database, _ agent: AgentID) throws -> Bool {
+    try Bool.fetchOne(
+      try db.cachedStatement(sql: "SELECT EXISTS (SELECT 1 FROM agents WHERE uuid = ? AND removed_at IS NOT NULL)"),
+      arguments: [agent.text]) ?? false
+  }
+
   static func members(_ db: Database, of project: String) throws -> [String] {
     try String.fetchAll(db, sql: "SELECT uuid FROM members WHERE project = ?", arguments: [project])
   }

@@ -50,9 +50,8 @@ enum TaskQueries {
     if filter.states.isEmpty && filter.project == nil && filter.uuid == nil && filter.task == nil {
       found = try all(db, filter, after: after, limit: limit + 1)
     } else {
-      let states: [RunState?] = filter.states.isEmpty ? [nil] : filter.states
-      found = try states.flatMap { try hop(db, filter, $0, after: after, limit: limit + 1) }
-      if states.count > 1 { found = Set(found).sorted(by: >) }
+      found = try filter.ranges.flatMap { try hop(db, filter, $0, after: after, limit: limit + 1) }
+      if filter.ranges.count > 1 { found = Set(found).sorted(by: >) }
     }
     let page = found.prefix(limit)
     let statement = try db.cachedStatement(sql: "SELECT \(columns) FROM tasks WHERE id = ?")
@@ -84,8 +83,10 @@ enum TaskQueries {
   }
 
   private static func read(_ row: Row) throws -> TaskRecord {
-    guard let id = ULID(row[0] as String) else { throw StoreError.failed("a task's id is '\(row[0] as String)'") }
-    return TaskRecord(
-      id: id, auuid: row[1], target: row[2], taskname: row[3], args: row[4], origin: row[5], createdAt: row[6])
+    let name: String = try row.cell(0)
+    guard let id = ULID(name) else { throw StoredFault("a task's id is '\(name)'") }
+    return try TaskRecord(
+      id: id, auuid: row.cell(1), target: row.cell(2), taskname: row.cell(3), args: row.cell(4), origin: row.cell(5),
+      createdAt: row.cell(6))
   }
 }

@@ -66,6 +66,11 @@ public enum DashboardBus {
     Scripts.compare.call(keys: [Keys.fence(agent), Keys.sends(agent)], [fence])
   }
 
+  /// - Parameter held: the agent's fence, which is known to be no dashboard's.
+  public static func lowerFence(_ agent: AgentID, from held: Fence, to fence: Fence) -> RedisCommand {
+    Scripts.lowerFence.call(keys: [Keys.fence(agent)], [held, fence])
+  }
+
   public static func acknowledge(_ agent: AgentID, fence: Fence, _ acknowledgement: Acknowledgement) -> RedisCommand {
     Scripts.acknowledge.call(
       keys: [Keys.acked(agent), Keys.fence(agent)],
@@ -86,8 +91,9 @@ public enum DashboardBus {
     Scripts.dropDashboard.call(keys: [Keys.dashboard], ["\(store):\(process):\(fence)"])
   }
 
-  public static func raiseFence(to fence: Fence) -> RedisCommand {
-    Scripts.raiseFence.call(keys: [Keys.fenceOfAll], [fence])
+  /// - Parameter whenFull: also where Redis has no room; the other form tells that by its error.
+  public static func raiseFence(to fence: Fence, whenFull: Bool = false) -> RedisCommand {
+    (whenFull ? Scripts.raiseFenceWhenFull : Scripts.raiseFence).call(keys: [Keys.fenceOfAll], [fence])
   }
 
   /// Says how far Redis's clock is ahead of the clock for deadlines.
@@ -95,4 +101,9 @@ public enum DashboardBus {
 
   /// True for an error reply that says that a newer dashboard writes here.
   public static func isFenced(_ error: RedisReplyError) -> Bool { error.message.hasPrefix("FENCED") }
+
+  /// The agent's fence, by which a script refused.
+  public static func refusingFence(_ error: RedisReplyError) -> Fence? {
+    isFenced(error) ? error.message.split(separator: " ").dropFirst().first.flatMap { Fences.read($0) } : nil
+  }
 }

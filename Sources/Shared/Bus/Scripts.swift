@@ -1,23 +1,36 @@
-// Every Lua script, headed by its KEYS, ARGV and return. Keys of one script share a hash tag. Numbers compared here stay below 2^53.
+// Every Lua script, headed by its KEYS, ARGV and return. Keys of one script share a hash tag. Numbers compared here stay below 2^53: a larger one
+// that stands in a key is nobody's, and is written over.
 // An error reply's first word says what was wrong: FENCED, NOLEASE, REMOVED.
 // A full Redis (`maxmemory`) refuses every script that writes, but for those that begin with `whenFull`: they only replace small values, make
-// room, or end something, so that a full Redis costs no lease, no acknowledgement and no kill.
+// room, or end something, so that a full Redis costs no lease, no acknowledgement and no kill, and a dashboard that starts meanwhile takes its
+// place and reads what fills it.
 import Redis
 
 public enum Scripts {
   /// Redis 7.
   private static let whenFull = "#!lua flags=allow-oom\n"
 
+  /// `number(key, below)`: the number under a key, and what stands there as text. What no dashboard can have written counts as nothing and is
+  /// written over like it. Bounds: a fence is below 2^21, a send number below 2^53 (`SendNumber`).
+  private static let number = """
+    local function number(key, below)
+      local held = redis.call('GET', key) or '0'
+      local n = string.match(held, '^%d+$') and tonumber(held)
+      return n and n < below and n or 0, held
+    end
+
+    """
+
   /// Adds attempts to an agent's inbox and rings the bell.
   /// KEYS inbox, tombs, fence, sends, control · ARGV fence, send number, bell, then (id, envelope) pairs
   /// Returns for each pair 1 added, 0 was there, -1 tombstoned. Error FENCED: a newer dashboard was here.
   public static let send = RedisScript(
     name: "send",
-    source: """
-      local fence = tonumber(redis.call('GET', KEYS[3]) or '0')
+    source: number + """
+      local fence = number(KEYS[3], 2^21)
       if tonumber(ARGV[1]) < fence then return redis.error_reply('FENCED ' .. fence) end
       if tonumber(ARGV[1]) > fence then redis.call('SET', KEYS[3], ARGV[1]) end
-      if tonumber(ARGV[2]) > tonumber(redis.call('GET', KEYS[4]) or '0') then redis.call('SET', KEYS[4], ARGV[2]) end
+      if tonumber(ARGV[2]) > number(KEYS[4], 2^53) then redis.call('SET', KEYS[4], ARGV[2]) end
       local done = {}
       for i = 4, #ARGV, 2 do
         if redis.call('ZSCORE', KEYS[2], ARGV[i]) then done[#done + 1] = -1
@@ -32,11 +45,11 @@ public enum Scripts {
   /// Returns 1, or 0 when the list is full (the message is a hint and will be repeated). Error FENCED.
   public static let control = RedisScript(
     name: "control",
-    source: whenFull + """
-      local fence = tonumber(redis.call('GET', KEYS[2]) or '0')
+    source: whenFull + number + """
+      local fence = number(KEYS[2], 2^21)
       if tonumber(ARGV[1]) < fence then return redis.error_reply('FENCED ' .. fence) end
       if tonumber(ARGV[1]) > fence then redis.call('SET', KEYS[2], ARGV[1]) end
-      if tonumber(ARGV[2]) > tonumber(redis.call('GET', KEYS[3]) or '0') then redis.call('SET', KEYS[3], ARGV[2]) end
+      if tonumber(ARGV[2]) > number(KEYS[3], 2^53) then redis.call('SET', KEYS[3], ARGV[2]) end
       if redis.call('LLEN', KEYS[1]) >= tonumber(ARGV[3]) then return 0 end
       redis.call('RPUSH', KEYS[1], ARGV[4])
       return 1
@@ -47,11 +60,11 @@ public enum Scripts {
   /// Returns the number of ids. Error FENCED.
   public static let tombstone = RedisScript(
     name: "tombstone",
-    source: whenFull + """
-      local fence = tonumber(redis.call('GET', KEYS[2]) or '0')
+    source: whenFull + number + """
+      local fence = number(KEYS[2], 2^21)
       if tonumber(ARGV[1]) < fence then return redis.error_reply('FENCED ' .. fence) end
       if tonumber(ARGV[1]) > fence then redis.call('SET', KEYS[2], ARGV[1]) end
-      if tonumber(ARGV[2]) > tonumber(redis.call('GET', KEYS[3]) or '0') then redis.call('SET', KEYS[3], ARGV[2]) end
+      if tonumber(ARGV[2]) > number(KEYS[3], 2^53) then redis.call('SET', KEYS[3], ARGV[2]) end
       local now = tonumber(redis.call('TIME')[1])
       redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[3]))
       for i = 4, #ARGV do redis.call('ZADD', KEYS[1], now, ARGV[i]) end
@@ -63,11 +76,22 @@ public enum Scripts {
   /// Returns the number as text. Error FENCED.
   public static let compare = RedisScript(
     name: "compare",
-    source: """
-      local fence = tonumber(redis.call('GET', KEYS[1]) or '0')
+    source: whenFull + number + """
+      local fence = number(KEYS[1], 2^21)
       if tonumber(ARGV[1]) < fence then return redis.error_reply('FENCED ' .. fence) end
       if tonumber(ARGV[1]) > fence then redis.call('SET', KEYS[1], ARGV[1]) end
       return redis.call('GET', KEYS[2]) or '0'
+      """)
+
+  /// Takes back a fence that no dashboard has written. One that was written since stays.
+  /// KEYS fence · ARGV the fence that stood there, the dashboard's own
+  /// Returns 1, or 0 where another one stands there by now.
+  public static let lowerFence = RedisScript(
+    name: "lowerFence",
+    source: whenFull + number + """
+      if number(KEYS[1], 2^21) ~= tonumber(ARGV[1]) then return 0 end
+      redis.call('SET', KEYS[1], ARGV[2])
+      return 1
       """)
 
   /// Says what is committed. Of one incarnation the numbers only grow: the collectors say it independently, in any order.
@@ -75,14 +99,14 @@ public enum Scripts {
   /// Returns 1. Error FENCED.
   public static let acknowledge = RedisScript(
     name: "acknowledge",
-    source: whenFull + """
-      local fence = tonumber(redis.call('GET', KEYS[2]) or '0')
+    source: whenFull + number + """
+      local fence = number(KEYS[2], 2^21)
       if tonumber(ARGV[1]) < fence then return redis.error_reply('FENCED ' .. fence) end
       local reports, output = ARGV[3], ARGV[4]
       local from, r, o = string.match(redis.call('GET', KEYS[1]) or '', '^([^:]+):(%d+):(%d+)$')
       if from == ARGV[2] then
-        if tonumber(r) > tonumber(reports) then reports = r end
-        if tonumber(o) > tonumber(output) then output = o end
+        if tonumber(r) > tonumber(reports) and tonumber(r) < 2^53 then reports = r end
+        if tonumber(o) > tonumber(output) and tonumber(o) < 2^53 then output = o end
       end
       redis.call('SET', KEYS[1], ARGV[2] .. ':' .. reports .. ':' .. output)
       return 1
@@ -137,7 +161,7 @@ public enum Scripts {
       if redis.call('SISMEMBER', KEYS[2], ARGV[2]) == 1 then return redis.error_reply('REMOVED this journal was removed') end
       for i = 5, #ARGV do redis.call('HDEL', KEYS[3], ARGV[i]) end
       local id, count = string.match(redis.call('GET', KEYS[4]) or '', '^([^:]+):(%d+):')
-      if not (id == ARGV[2] and tonumber(count) > tonumber(ARGV[3])) then
+      if not (id == ARGV[2] and tonumber(count) > tonumber(ARGV[3]) and tonumber(count) < 2^53) then
         redis.call('SET', KEYS[4], ARGV[2] .. ':' .. ARGV[3] .. ':' .. ARGV[4])
       end
       return 1
@@ -221,11 +245,11 @@ public enum Scripts {
   /// Returns the number of ids. Error FENCED.
   public static let fenceJournals = RedisScript(
     name: "fenceJournals",
-    source: """
-      local fence = tonumber(redis.call('GET', KEYS[2]) or '0')
+    source: whenFull + number + """
+      local fence = number(KEYS[2], 2^21)
       if tonumber(ARGV[1]) < fence then return redis.error_reply('FENCED ' .. fence) end
       if tonumber(ARGV[1]) > fence then redis.call('SET', KEYS[2], ARGV[1]) end
-      if tonumber(ARGV[2]) > tonumber(redis.call('GET', KEYS[3]) or '0') then redis.call('SET', KEYS[3], ARGV[2]) end
+      if tonumber(ARGV[2]) > number(KEYS[3], 2^53) then redis.call('SET', KEYS[3], ARGV[2]) end
       for i = 3, #ARGV do redis.call('SADD', KEYS[1], ARGV[i]) end
       return #ARGV - 2
       """)
@@ -237,11 +261,11 @@ public enum Scripts {
   /// Returns the ids that are fenced now. Error FENCED.
   public static let removeAgent = RedisScript(
     name: "removeAgent",
-    source: """
-      local fence = tonumber(redis.call('GET', KEYS[2]) or '0')
+    source: whenFull + number + """
+      local fence = number(KEYS[2], 2^21)
       if tonumber(ARGV[1]) < fence then return redis.error_reply('FENCED ' .. fence) end
       if tonumber(ARGV[1]) > fence then redis.call('SET', KEYS[2], ARGV[1]) end
-      if tonumber(ARGV[2]) > tonumber(redis.call('GET', KEYS[3]) or '0') then redis.call('SET', KEYS[3], ARGV[2]) end
+      if tonumber(ARGV[2]) > number(KEYS[3], 2^53) then redis.call('SET', KEYS[3], ARGV[2]) end
       local held = redis.call('GET', KEYS[4]) or ''
       for i = 4, #ARGV do redis.call('SADD', KEYS[1], ARGV[i]) end
       for _, text in ipairs({held, redis.call('GET', KEYS[5]) or ''}) do
@@ -261,7 +285,7 @@ public enum Scripts {
   /// Returns {'ok', previous}, or {'held', holder}. The value is `store:nonce:fence`.
   public static let takeDashboard = RedisScript(
     name: "takeDashboard",
-    source: """
+    source: whenFull + """
       local held = redis.call('GET', KEYS[1]) or ''
       if held ~= '' and string.sub(held, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then return {'held', held} end
       redis.call('SET', KEYS[1], ARGV[1] .. ':' .. ARGV[2] .. ':' .. ARGV[3], 'PX', ARGV[4])
@@ -295,9 +319,12 @@ public enum Scripts {
   /// Returns the fence before it as text; the call took effect only where that is smaller.
   public static let raiseFence = RedisScript(
     name: "raiseFence",
-    source: """
-      local held = redis.call('GET', KEYS[1]) or '0'
-      redis.call('SET', KEYS[1], tonumber(held) < tonumber(ARGV[1]) and ARGV[1] or held)
+    source: number + """
+      local fence, held = number(KEYS[1], 2^21)
+      redis.call('SET', KEYS[1], fence < tonumber(ARGV[1]) and ARGV[1] or held)
       return held
       """)
+
+  /// `raiseFence` for a Redis that is full: by this one a dashboard learns nothing of that.
+  public static let raiseFenceWhenFull = RedisScript(name: "raiseFenceWhenFull", source: whenFull + raiseFence.source)
 }

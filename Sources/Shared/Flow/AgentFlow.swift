@@ -22,9 +22,10 @@ public struct AgentKnowledge: Sendable, Equatable {
   }
 
   /// Rules `number`, `told`: Redis or the agent knows this send number. True: it is above the store's own, so the store is a restored copy,
-  /// and each of the agent's open runs may have been sent (`RunKnowledge.storeWasRestored`).
+  /// and each of the agent's open runs may have been sent (`RunKnowledge.storeWasRestored`). One whose fence is above the present one is no
+  /// mistake: it is all that tells a copy that was put back beside an empty Redis, which has forgotten the fences.
   public mutating func learns(_ known: SendNumber) -> Bool {
-    guard known > number else { return false }
+    guard known > number, known.isCredible else { return false }
     number = known
     return true
   }

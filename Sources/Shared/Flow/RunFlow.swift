@@ -77,10 +77,12 @@ public enum AgentWord: Sendable, Equatable {
     case .unknown: self = .unknown
     case .ended:
       guard let verdict = event.verdict, verdict.state.isVerdict else { return nil }
-      if event.tombstone == true {
-        self = .tombstone(verdict.state == .expired ? .expired : .cancelled)
-      } else {
-        self = .ended(verdict.state)
+      switch (event.tombstone == true, verdict.state) {
+      case (false, let state): self = .ended(state)
+      case (true, .cancelled): self = .tombstone(.cancelled)
+      case (true, .expired): self = .tombstone(.expired)
+      // What was never taken has not been started either.
+      case (true, _): return nil
       }
     case .hello, .bye, .unrecognised: return nil
     }

@@ -87,12 +87,16 @@ public struct SendWindow<Item: Sendable>: Sendable {
     return (cursor, items[start..<min(items.count, start + limit)])
   }
 
-  /// The first `count` pending items were handed to the stream.
-  public mutating func sent(_ count: Int) { cursor = min(next, cursor + UInt64(count)) }
+  /// So many items from `first` on, as `pending` gave them, were handed to the stream. Meanwhile an acknowledgement may have overtaken them; and
+  /// where one before them still has to be sent, they go again with it.
+  public mutating func sent(from first: UInt64, count: Int) {
+    guard first <= cursor else { return }
+    cursor = max(cursor, min(next, first + UInt64(count)))
+  }
 
   /// Everything up to `sequence` is committed. Returns the items that are done with.
   public mutating func acknowledge(_ sequence: UInt64) -> ArraySlice<Item> {
-    guard sequence >= oldest else { return [] }
+    guard sequence >= oldest, count > 0 else { return [] }
     let done = Int(min(sequence, next - 1) - oldest) + 1
     let released = items[head..<head + done]
     head += done

@@ -67,6 +67,8 @@ public struct ControlMessage: Sendable, Equatable, Codable {
   public init(bytes: [UInt8]) throws(FrameFault) {
     self = try Frame(bytes: bytes).decode(ControlMessage.self, as: .control)
     try Frame.check(self.protocol, of: "the dashboard")
+    // A fence that is believed silences every dashboard with a smaller one.
+    if let fault = Bounds.fault("the fence", fence, in: Fences.all) { throw FrameFault(fault) }
   }
   public func encoded() throws -> [UInt8] { try Frame(kind: .control, encoding: self).bytes }
 }

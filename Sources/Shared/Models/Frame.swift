@@ -77,13 +77,17 @@ public struct Frame: Sendable, Equatable {
     self.init(kind: kind, header: try JSONCoder.encode(header), body: body)
   }
 
-  /// - Throws: `FrameFault` when the kind differs or the header is no such value.
+  /// - Throws: `FrameFault` when the kind differs or the header is no such value, nor within its bounds.
   public func decode<T: Decodable>(_ type: T.Type, as expected: Kind) throws(FrameFault) -> T {
     guard kind == expected else { throw FrameFault("expected a \(expected), found a \(kind)") }
     do {
       return try JSONCoder.decode(T.self, from: header)
     } catch let fault as ProtocolFault {
       throw FrameFault("\(fault)", isForeign: true)
+    } catch let fault as FrameFault {
+      throw fault
+    } catch let error as DecodingError {
+      throw FrameFault(error.sentence)
     } catch {
       throw FrameFault("\(error)")
     }

@@ -5,7 +5,13 @@
 public struct AgentID: Hashable, Sendable, Codable, Comparable, CustomStringConvertible {
   public let text: String
   public init(_ text: String) { self.text = text }
-  public init(from decoder: any Decoder) throws { text = try decoder.singleValueContainer().decode(String.self) }
+  /// - Throws: also for what is no name: no key of Redis, file or route could hold it.
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    text = try container.decode(String.self)
+    guard let fault = nameFault(text) else { return }
+    throw DecodingError.dataCorruptedError(in: container, debugDescription: "an agent's name \(fault)")
+  }
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.singleValueContainer()
     try container.encode(text)
@@ -43,8 +49,10 @@ public struct RunID: Hashable, Sendable, CustomStringConvertible {
 /// Text: the task's ULID for the first attempt, `<ULID>.<n>` for a later one.
 public struct AttemptID: Hashable, Sendable, Comparable, CustomStringConvertible {
   public let task: ULID
-  /// From 1.
+  /// From 1, to `most` where it was read.
   public let attempt: Int
+  /// No task is started more often.
+  public static let most = Retries.most + 1
   public init(task: ULID, attempt: Int = 1) {
     self.task = task
     self.attempt = attempt
@@ -55,7 +63,8 @@ public struct AttemptID: Hashable, Sendable, Comparable, CustomStringConvertible
     if parts.count == 1 {
       self.init(task: task)
     } else {
-      guard let n = Int(parts[1]), n > 1 else { return nil }
+      // One id has one text: no "+2" and no "02".
+      guard let n = Int(parts[1]), (2...Self.most).contains(n), String(n) == parts[1] else { return nil }
       self.init(task: task, attempt: n)
     }
   }
@@ -135,14 +144,27 @@ public struct JournalPosition: Hashable, Sendable, CustomStringConvertible {
 }
 
 /// An agent's send number `fence:count` (DESIGN, "An unmarked run was never sent"), as one integer that Lua compares exactly:
-/// the fence in the bits above 32, the count below. Bounds: fence < 2²¹, count < 2³².
+/// the fence in the bits above 32, the count below. Bounds: fence < 2²¹, count < 2³²; so each is below 2⁵³.
 public struct SendNumber: Hashable, Sendable, Comparable, Codable, CustomStringConvertible {
   public let raw: Int64
+  /// Whether a store may take it over: the upper half of all numbers remains for those that the store goes on with, so that whatever it was told
+  /// it never runs out of them. A million starts of dashboards lie below.
+  public var isCredible: Bool { Bounds.whole.contains(raw) && raw < Bounds.whole.upperBound / 2 }
   public init(raw: Int64) { self.raw = raw }
   public init(fence: Fence, count: Int64 = 0) { raw = fence << 32 | count }
   public static let zero = SendNumber(raw: 0)
   public var next: SendNumber { SendNumber(raw: raw + 1) }
-  public init(from decoder: any Decoder) throws { raw = try decoder.singleValueContainer().decode(Int64.self) }
+  /// As `muster:{uuid}:sends` holds it; nil for what is no number of ours.
+  public init?(_ text: String) {
+    guard let raw = Int64(text), Bounds.whole.contains(raw) else { return nil }
+    self.raw = raw
+  }
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    raw = try container.decode(Int64.self)
+    guard let fault = Bounds.fault("a send number", raw) else { return }
+    throw DecodingError.dataCorruptedError(in: container, debugDescription: fault)
+  }
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.singleValueContainer()
     try container.encode(raw)
@@ -153,3 +175,13 @@ public struct SendNumber: Hashable, Sendable, Comparable, Codable, CustomStringC
 
 /// The writing dashboard's growing number: a script refuses one smaller than it has seen.
 public typealias Fence = Int64
+
+/// What a fence may be: the upper part of a `SendNumber`.
+public enum Fences {
+  public static let all: Range<Fence> = 0..<1 << 21
+
+  /// As `muster:fence` holds it; nil for what no dashboard can have written.
+  public static func read(_ text: some StringProtocol) -> Fence? {
+    Fence(text).flatMap { all.contains($0) ? $0 : nil }
+  }
+}

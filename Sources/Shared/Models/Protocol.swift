@@ -19,7 +19,7 @@ public enum Protocol {
   /// As envelopes and control messages say it: version 1 did not.
   public static var marked: Int? { version > 1 ? version : nil }
 
-  public static func speaks(_ other: Int) -> Bool { abs(other - version) <= 1 }
+  public static func speaks(_ other: Int) -> Bool { (version - 1...version + 1).contains(other) }
 
   /// - Parameter mark: what the message said; nil: nothing.
   public static func check(_ mark: Int?, of sender: @autoclosure () -> String) throws(ProtocolFault) {

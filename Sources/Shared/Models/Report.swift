@@ -17,6 +17,8 @@ public struct ReportBatch: Sendable, Equatable, Codable {
   public var events: [ReportEvent]
   /// Output that the events carry themselves; stands after the header as raw bytes.
   public var tails: [UInt8] = []
+  /// Why an event, or the output of events, was passed over when it was read.
+  public var passedOver: [String] = []
 
   enum CodingKeys: String, CodingKey { case `protocol`, agent, from, count, nonce, first, oldest, events }
 
@@ -35,7 +37,8 @@ public struct ReportBatch: Sendable, Equatable, Codable {
     self.tails = tails
   }
 
-  /// - Throws: also where the sender speaks a protocol that this program does not: it keeps what was not acknowledged and says it again.
+  /// - Throws: also for a name or a number beyond its bounds, and where the sender speaks a protocol that this program does not: it keeps what
+  ///   was not acknowledged and says it again.
   public init(bytes: [UInt8]) throws(FrameFault) {
     let frame = try Frame(bytes: bytes)
     self = try frame.decode(ReportBatch.self, as: .report)
@@ -45,7 +48,8 @@ public struct ReportBatch: Sendable, Equatable, Codable {
 }
 
 extension ReportBatch {
-  /// An event that cannot be read holds up no other: a batch that is refused would be sent again for ever.
+  /// An event that cannot be read, or that says what nobody can have meant, holds up no other: a batch that is refused would be sent again for
+  /// ever.
   public init(from decoder: any Decoder) throws {
     let container = try decoder.container(keyedBy: CodingKeys.self)
     self.protocol = try container.decode(Int.self, forKey: .protocol)
@@ -56,22 +60,40 @@ extension ReportBatch {
     nonce = try container.decode(Nonce.self, forKey: .nonce)
     first = try container.decode(UInt64.self, forKey: .first)
     oldest = try container.decode(UInt64.self, forKey: .oldest)
-    events = try container.decode([LenientEvent].self, forKey: .events).map(\.event)
+    let numbers = [("the position", count), ("the sequence", first), ("the oldest sequence", oldest)]
+    if let fault = numbers.lazy.compactMap({ Bounds.fault($0, $1) }).first { throw FrameFault(fault) }
+    let read = try container.decode([LenientEvent].self, forKey: .events)
+    events = read.map(\.event)
+    passedOver = read.compactMap(\.fault)
+    // Where a length is unknown, so is whose the bytes behind it are. Losing output never blocks a verdict.
+    guard let lost = read.firstIndex(where: \.hasLostTail) else { return }
+    for index in events[lost...].indices { events[index].tail = nil }
   }
 
   private enum TailKey: String, CodingKey { case tail }
 
   private struct LenientEvent: Decodable {
     var event: ReportEvent
+    var fault: String?
+    /// It may carry bytes, and nobody knows how many.
+    var hasLostTail = false
 
     init(from decoder: any Decoder) throws {
       do {
         event = try ReportEvent(from: decoder)
+        fault = event.fault
       } catch {
         event = ReportEvent(.unrecognised)
-        // The bytes it carries stand before those of the next.
-        event.tail = try decoder.container(keyedBy: TailKey.self).decodeIfPresent(OutputSlice.self, forKey: .tail)
+        fault = (error as? DecodingError)?.sentence ?? "\(error)"
+        do {
+          event.tail = try decoder.container(keyedBy: TailKey.self).decodeIfPresent(OutputSlice.self, forKey: .tail)
+        } catch { hasLostTail = true }
       }
+      // The bytes it carries stand before those of the next.
+      if fault != nil { event = ReportEvent(.unrecognised, tail: event.tail) }
+      guard let tail = event.tail?.fault else { return }
+      hasLostTail = true
+      fault = fault ?? tail
     }
   }
 }
@@ -125,6 +147,9 @@ public struct ReportEvent: Sendable, Equatable, Codable {
     self.plain = plain
     self.tail = tail
   }
+
+  /// What in it nobody can have meant, but for its tail; nil where it is within its bounds.
+  var fault: String? { hello?.fault ?? verdict?.fault }
 }
 
 /// The name and the command line of a task from the plain hash, as bytes.
@@ -174,5 +199,14 @@ public struct Hello: Sendable, Equatable, Codable {
     self.concurrency = concurrency
     self.httpPort = httpPort
     self.sends = sends
+  }
+
+  /// Linux has no more processes.
+  private static let slots: Range<Int64> = 0..<1 << 22
+
+  /// What in it nobody can have meant; nil where it is within its bounds.
+  var fault: String? {
+    for project in projects { if let fault = nameFault(project) { return "a project's name \(fault)" } }
+    return Bounds.fault("the concurrency", concurrency, in: Self.slots)
   }
 }

@@ -49,4 +49,10 @@ public struct Verdict: Sendable, Equatable, Codable {
     self.signalled = signalled
     self.left = left
   }
+
+  /// What in it nobody can have meant; nil where it is within its bounds.
+  var fault: String? {
+    Bounds.fault("the output", outputBytes) ?? Bounds.fault("the dropped output", droppedBytes)
+      ?? Bounds.fault("the beginning of the dropped output", droppedFrom)
+  }
 }

@@ -54,7 +54,7 @@ final class AgentOnDisk: Sendable {
   }()
 
   /// Starts `agent <words>`, or another program, with standard output and error in files.
-  /// - Parameter environment: on top of PATH and HOME; nothing else of the tests' own.
+  /// - Parameter environment: on top of PATH and HOME; nothing else of the tests' own but their mark.
   func spawn(
     _ words: [String], environment: [String: String] = [:], closing closed: [Int32] = [],
     program: String = AgentOnDisk.executable
@@ -65,6 +65,8 @@ final class AgentOnDisk: Sendable {
     }
     let run = AgentCommandRun(output: "\(folder)/\(number).out", errors: "\(folder)/\(number).err")
     var all = ["PATH": "/usr/bin:/bin", "HOME": folder]
+    // By it `scripts/test` finds what a module has left.
+    if let mark = getenv("TEST_MODULE_RUN") { all["TEST_MODULE_RUN"] = String(cString: mark) }
     all.merge(environment) { $1 }
     var arguments: [UnsafeMutablePointer<CChar>?] = ([program] + words).map { strdup($0) } + [nil]
     var variables: [UnsafeMutablePointer<CChar>?] = all.map { strdup("\($0)=\($1)") } + [nil]

@@ -42,7 +42,7 @@ import Testing
     let file = all.marker("pids")
     // Whatever wakes the runner, it is stopped again at once.
     let id = try await all.dashboard.send(
-      "trap '' TERM; \(tellPids(file)); while kill -STOP $PPID; do :; done & wait; sleep 600", timeout: 0.2)
+      "trap '' TERM; \(tellPids(file)); while kill -STOP $PPID; do :; done & wait; sleep 600", timeout: 2)
     let verdict = try await all.dashboard.untilEnded(id, within: .seconds(40))
     let found = all.pids(file)
     #expect(verdict.state == .lost)
@@ -187,7 +187,9 @@ import Testing
     for _ in 0..<5 { try await all.dashboard.control(.cancel, [id], cause: .cancelled, grace: 600) }
     try await all.dashboard.untilEnded(try await all.dashboard.send("true"))
     #expect(all.contents(file) == "term\n")
-    try await all.dashboard.control(.cancel, [id], cause: .cancelled, grace: 0.1)
+    try await all.dashboard.control(.cancel, [id], cause: .cancelled, grace: 60)
+    try await eventually("it has heard the harder one") { all.contents(file) == "term\nterm\n" }
+    try await all.dashboard.control(.cancel, [id], cause: .cancelled, signal: "KILL")
     #expect(try await all.dashboard.untilEnded(id).signal == "KILL")
     #expect(all.contents(file) == "term\nterm\n")
   }
@@ -220,7 +222,7 @@ import Testing
 
   @Test func aTimeLimitIsKeptWhileNoAgentIsThere() async throws {
     var all = try await Surroundings()
-    let id = try await all.dashboard.send("sleep 600 & setsid sleep 601 & exec sleep 602", timeout: 1.5)
+    let id = try await all.dashboard.send("sleep 600 & setsid sleep 601 & exec sleep 602", timeout: 3)
     try await all.dashboard.untilSaid(.running, id)
     try await all.killAgent()
     let disk = all.disk

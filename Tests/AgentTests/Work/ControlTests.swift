@@ -18,6 +18,7 @@ import Testing
     #expect(try await all.dashboard.untilEnded(envelope.id).state == .succeeded)
   }
 
+  /// Rule `tombSure`.
   @Test func anUnknownIdThatIsCancelledBecomesATombstoneAndIsNeverStarted() async throws {
     var all = try await Surroundings()
     let marker = all.marker("ran")
@@ -53,8 +54,8 @@ import Testing
 
   @Test func aRunningRunThatIsCancelledIsKilledWithItsTree() async throws {
     let all = try await Surroundings()
-    let id = try await all.dashboard.send("sleep 600 & trap '' TERM; while :; do sleep 0.1; done")
-    try await all.dashboard.untilSaid(.running, id)
+    let id = try await all.dashboard.send("sleep 600 & trap '' TERM; echo up; while :; do sleep 0.1; done")
+    try await all.dashboard.until("it is deaf") { $0.text(of: id) == "up\n" }
     try await all.dashboard.control(.cancel, [id], cause: .cancelled, grace: 0.2)
     let verdict = try await all.dashboard.untilEnded(id)
     #expect(verdict.state == .killed)
@@ -72,6 +73,7 @@ import Testing
     #expect(try await all.dashboard.untilEnded(id).state == .killed)
   }
 
+  /// Rule `named`.
   @Test func aMessageForAnotherIncarnationDoesNothing() async throws {
     let all = try await Surroundings()
     let id = try await all.dashboard.send("sleep 1; exit 8")
@@ -84,6 +86,7 @@ import Testing
     #expect(await all.dashboard.said(other).isEmpty)
   }
 
+  /// Rule `answer`.
   @Test func anEndThatWasAcknowledgedIsSaidAgainWithItsOutputWhenAsked() async throws {
     var all = try await Surroundings()
     let id = try await all.dashboard.send("echo kept; exit 12")
@@ -167,6 +170,7 @@ import Testing
     #expect(try await all.dashboard.untilEnded(try await all.dashboard.send("true")).state == .succeeded)
   }
 
+  /// Rule `lease`.
   @Test func aLeaseThatIsTakenAwayStopsTheStarting() async throws {
     let all = try await Surroundings()
     let stranger = "\(AgentAddress(journal: .random(), incarnation: .random())) {}"
@@ -180,6 +184,61 @@ import Testing
     #expect(!Files.exists(marker))
     _ = try await all.dashboard.connection.send(RedisCommand("DEL", Keys.lease(all.dashboard.agent)))
     #expect(try await all.dashboard.untilEnded(envelope.id).state == .succeeded)
+  }
+
+  /// Rule `lease`: what was confirmed may be started while Redis is away, but not by one that was told before that the lease is another's.
+  @Test func anAgentThatIsToldOnAReconnectThatItsLeaseIsAnothersStartsNothingOnceItIsCutOff() async throws {
+    let all = try await Surroundings(["task": ["concurrency": 1]])
+    let (dashboard, disk) = (all.dashboard, all.disk)
+    let (gate, marker) = (all.marker("gate"), all.marker("ran"))
+    let first = try await dashboard.send("while [ ! -e \(gate) ]; do sleep 0.02; done")
+    try await dashboard.untilSaid(.running, first)
+    let second = try await dashboard.send("echo x > \(marker)")
+    try await dashboard.untilSaid(.taken, second)
+    let stranger = "\(AgentAddress(journal: .random(), incarnation: .random())) {}"
+    _ = try await dashboard.connection.send(RedisCommand("SET", Keys.lease(dashboard.agent), stranger))
+    _ = try await dashboard.connection.send(RedisCommand("CLIENT", "KILL", "TYPE", "normal"))
+    try await eventually("it says whose the lease is") {
+      try await disk.status()?["lease"]?.contains("held by another agent") == true
+    }
+    try await all.redis.kill()
+    try await eventually("it is cut off") { try await disk.status()?["redis"]?.hasSuffix("connected") == false }
+    try Files.writeAtomically([], to: gate)
+    try await eventually("the first one has ended, and its end is journaled") {
+      let status = try await disk.status()
+      return status?["running"] == "0 of 1" && status?["unacknowledged"] == "1"
+    }
+    #expect(!Files.exists(marker))
+    #expect(try await disk.status()?["waiting"] == "1")
+  }
+
+  /// It comes, and comes back, while Redis has no room: it hears and is there all the same, and what it could not write is written later.
+  @Test func anAgentThatRegistersWhileRedisIsFullHearsAndIsKnownOnceThereIsRoom() async throws {
+    var all = try await Surroundings(["tags": "web"])
+    let (dashboard, disk, connection) = (all.dashboard, all.disk, all.dashboard.connection)
+    let (first, second) = (try await dashboard.send("exec sleep 600"), try await dashboard.send("exec sleep 600"))
+    for id in [first, second] { try await dashboard.untilSaid(.running, id) }
+    try await all.killAgent()
+    _ = try await connection.send(RedisCommand("CONFIG", "SET", "maxmemory", 1))
+    // As if it had come back empty before it was full.
+    _ = try await connection.send(RedisCommand("DEL", "web", Keys.info(dashboard.agent), Keys.agents))
+    try await all.startAgent()
+    try await eventually("it is registered") { try await disk.status()?["lease"] == "held" }
+    try await dashboard.control(.cancel, [first], cause: .cancelled)
+    try await eventually("it has heard, and the first one is ended") { try await disk.status()?["running"] == "1 of 4" }
+    _ = try await connection.send(RedisCommand("CLIENT", "KILL", "TYPE", "normal"))
+    try await dashboard.control(.cancel, [second], cause: .cancelled)
+    try await eventually("also on its next connection") { try await disk.status()?["running"] == "0 of 4" }
+    try await eventually("it is said to be there") {
+      try await !connection.send(RedisCommand("ZSCORE", Keys.agents, "web-1")).isNull
+    }
+    #expect(try await connection.send(RedisCommand("EXISTS", Keys.info(dashboard.agent))).integer == 0)
+    _ = try await connection.send(RedisCommand("CONFIG", "SET", "maxmemory", 0))
+    for id in [first, second] { #expect(try await dashboard.untilEnded(id).state == .killed) }
+    try await eventually("it has written what there was no room for") {
+      let isMember = try await connection.send(RedisCommand("SISMEMBER", "web", "web-1")).integer
+      return try await connection.send(RedisCommand("EXISTS", Keys.info(dashboard.agent))).integer == 1 && isMember == 1
+    }
   }
 
   @Test func aUuidThatIsAProjectAndAProjectThatIsAnAgentAreRefused() async throws {
@@ -197,7 +256,7 @@ import Testing
   @Test func aProjectThatIsNoLongerConfiguredIsLeft() async throws {
     let all = try await Surroundings(["tags": "old,both"])
     let connection = all.dashboard.connection
-    #expect(try await connection.send(RedisCommand("SISMEMBER", "old", "web-1")).integer == 1)
+    try await eventually("it has joined") { try await connection.send(RedisCommand("SISMEMBER", "old", "web-1")).integer == 1 }
     #expect(try await all.disk.command("stop").code == 0)
     let text = all.contents(all.disk.settingsFile).replacing("old,both", with: "both,new")
     try Files.writeAtomically(Array(text.utf8), to: all.disk.settingsFile)

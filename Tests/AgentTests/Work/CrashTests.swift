@@ -9,6 +9,7 @@ import Testing
 @testable import Agent
 
 @Suite struct CrashTests {
+  /// Rule `gone`.
   @Test func commandsThatRunWhileTheAgentIsKilledEndWithTheirTrueExitCodesAndCompleteOutput() async throws {
     var all = try await Surroundings()
     let gate = all.marker("gate")
@@ -32,6 +33,7 @@ import Testing
     }
   }
 
+  /// Rule `order`.
   @Test func aCommandThatEndsWhileNoAgentIsThereIsReportedByTheNextOne() async throws {
     var all = try await Surroundings()
     let gate = all.marker("gate")
@@ -62,6 +64,7 @@ import Testing
     #expect(try await all.dashboard.untilEnded(id).exitCode == 5)
   }
 
+  /// Rule `file`.
   @Test func aRunWhoseAgentAndRunnerWereKilledIsLostAndNeverStartedAgain() async throws {
     var all = try await Surroundings()
     let marker = all.marker("starts")
@@ -95,6 +98,7 @@ import Testing
     #expect(try await all.dashboard.untilEnded(try await all.dashboard.send("exit 4")).exitCode == 4)
   }
 
+  /// Rules `plainFile`, `handFirst`.
   @Test func aHandOffThatNoRunnerEverGotIsStartedOnce() async throws {
     var all = try await Surroundings()
     let marker = all.marker("starts")
@@ -119,6 +123,7 @@ import Testing
     #expect(all.contents(marker) == "x\n")
   }
 
+  /// Rules `boot`, `taking`.
   @Test func whatWasTakenOnAnotherBootIsLost() async throws {
     var all = try await Surroundings()
     let marker = all.marker("starts")
@@ -141,6 +146,7 @@ import Testing
     #expect(all.contents(marker).isEmpty)
   }
 
+  /// Rule `records`.
   @Test func anExitWhoseHandOffWasLostWithThePowerIsFoundInTheRecords() async throws {
     var all = try await Surroundings(environment: ["MUSTER_PRETEND_BOOT": "first"])
     let (gate, marker, path) = (all.marker("gate"), all.marker("starts"), all.disk.state + "/journal")
@@ -174,6 +180,7 @@ import Testing
     }
   }
 
+  /// Rule `confirm`.
   @Test func whatWasTakenAndNotConfirmedIsConfirmedAndStartedByTheNextAgent() async throws {
     var all = try await Surroundings()
     let marker = all.marker("starts")
@@ -193,6 +200,7 @@ import Testing
     #expect(all.contents(marker) == "x\n")
   }
 
+  /// Rule `position`.
   @Test func aJournalThatWasPutBackTakesANewIdentityAndStartsNothingTwice() async throws {
     var all = try await Surroundings()
     let marker = all.marker("starts")
@@ -233,6 +241,7 @@ import Testing
     #expect(try await all.dashboard.address().journal != before)
   }
 
+  /// Rule `cameBackEmpty`.
   @Test func redisThatIsKilledAndComesBackEmptyLosesNothing() async throws {
     let all = try await Surroundings(["tags": "web"])
     let gate = all.marker("gate")
@@ -277,6 +286,7 @@ import Testing
     #expect(all.contents(marker).split(separator: "\n").map(String.init).sorted() == ids.map { "\($0.task)" }.sorted())
   }
 
+  /// Rule `handFirst`.
   @Test func theAgentThatIsKilledAgainAndAgainStartsEachRunOnce() async throws {
     var all = try await Surroundings()
     let marker = all.marker("all")

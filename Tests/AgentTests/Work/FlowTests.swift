@@ -24,6 +24,7 @@ import Testing
     #expect(all.contents(all.log(id)).count == 8)
   }
 
+  /// Rule `confirm`.
   @Test func anAttemptIsInTheJournalBeforeItLeavesTheInboxAndLeavesItBeforeItStarts() async throws {
     let all = try await Surroundings()
     // While Redis is stopped right behind the read of the inbox nothing can be confirmed; the journal says when it was taken.
@@ -39,6 +40,7 @@ import Testing
     #expect(taken < handedOff && handedOff < ended)
   }
 
+  /// Rule `bind`.
   @Test func anEnvelopeForAnotherJournalIsLeftAlone() async throws {
     let all = try await Surroundings()
     let stranger = try await all.dashboard.envelope(TaskSpec(taskname: "echo stranger"), journal: .random())
@@ -50,6 +52,7 @@ import Testing
     #expect(!Files.exists(all.log(stranger.id)))
   }
 
+  /// Rule `first`.
   @Test func aKnownIdThatIsSentAgainIsNotStartedAgain() async throws {
     let all = try await Surroundings()
     let marker = all.marker("count")
@@ -106,7 +109,7 @@ import Testing
     }
     for id in ids.prefix(2) { try await all.dashboard.untilSaid(.running, id) }
     for id in ids.dropFirst(2) { try await all.dashboard.untilSaid(.taken, id) }
-    #expect(all.contents(marker) == "in\nin\n")
+    try await eventually("both have begun, and no third one") { all.contents(marker) == "in\nin\n" }
     try Files.writeAtomically([], to: gate)
     for id in ids { try await all.dashboard.untilEnded(id) }
     var open = 0
@@ -147,6 +150,28 @@ import Testing
     try await all.dashboard.until("its end arrives") {
       String(decoding: $0.output(of: id).suffix(8), as: UTF8.self) == "the end\n"
     }
+  }
+
+  /// So that a dashboard need not keep, hour after hour, what its host has given up long ago.
+  @Test func aRunThatGoesOnPastItsCapSaysWhatItsRingHasOverwritten() async throws {
+    let (cap, block) = (1 << 20, 1 << 18)
+    let all = try await Surroundings(["output": ["cap": .integer(Int64(cap))]])
+    let gate = all.marker("gate")
+    let id = try await all.dashboard.send(
+      """
+      i=0; while [ $i -lt 12 ]; do i=$((i+1))
+      head -c \(block) /dev/zero | tr '\\0' x; while [ ! -e \(gate)$i ]; do sleep 0.02; done; done
+      """)
+    for number in 1...12 {
+      let written = number * block
+      try await all.dashboard.until("block \(number) arrives") { $0.output(of: id).count == written }
+      let dropped = written > cap ? DroppedMiddle(from: Int64(cap / 2), count: Int64(written - cap)) : nil
+      #expect(await all.dashboard.dropped[id] == dropped)
+      try Files.writeAtomically([], to: "\(gate)\(number)")
+    }
+    let verdict = try await all.dashboard.untilEnded(id)
+    #expect(verdict.droppedFrom == Int64(cap / 2) && verdict.droppedBytes == Int64(12 * block - cap))
+    #expect(await all.dashboard.gaps == 0)
   }
 
   @Test func outputFlowsWhileTheCommandRuns() async throws {

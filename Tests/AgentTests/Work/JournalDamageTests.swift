@@ -1,6 +1,7 @@
 // A small journal with a bit of everything, each of its bytes changed and each of its lengths cut: it opens, nothing that it still holds is
 // given up, and whatever it may lack is not started again, because it says that it lacks something.
 
+import Glibc
 import Runner
 import Shared
 import Testing
@@ -56,7 +57,7 @@ import Testing
     try opened.journal.append([.hour(2)])
     try opened.journal.syncNow()
     let again = try Journal.open(path)
-    #expect(again.damaged == nil && again.torn == 0, "\(what)")
+    #expect(again.damaged == nil && again.torn.bytes == 0, "\(what)")
     #expect(again.journal.identity == opened.journal.identity, "\(what)")
     return opened
   }
@@ -79,7 +80,7 @@ import Testing
         if let aside = opened.damaged {
           #expect(try Files.read(aside) == bytes)
         } else {
-          #expect(opened.torn > 0, "byte \(position): neither set aside nor cut off")
+          #expect(opened.torn.bytes > 0, "byte \(position): neither set aside nor cut off")
         }
         // One record is lost, with it what another record says of the same attempt; no other.
         let known = opened.contents.unsettled.count + opened.contents.settled.count + opened.contents.parked.count
@@ -94,11 +95,49 @@ import Testing
     let sound = try sound(path)
     for length in 0..<sound.bytes.count {
       await Task.yield()
-      let copy = "\(scratch.path)/\(length)"
-      try Files.writeAtomically(Array(sound.bytes[..<length]), to: copy)
+      let folder = "\(scratch.path)/\(length)"
+      try Files.makeFolder(folder)
+      let copy = folder + "/journal"
+      let bytes = Array(sound.bytes[..<length])
+      try Files.writeAtomically(bytes, to: copy)
       let opened = try check(copy, sound, "\(length) bytes")
       #expect(opened.damaged == nil)
+      // Whatever was no whole record stands aside, byte for byte.
+      let aside = try opened.torn.aside.map { try Files.read($0) } ?? []
+      #expect(aside == Array(bytes.suffix(aside.count)) && UInt64(aside.count) == opened.torn.bytes, "\(length) bytes")
+      #expect(length >= JournalRecord.magic.count || aside == bytes, "\(length) bytes")
+      removeTree(folder)
     }
+  }
+
+  @Test func ofTornTailsTheNewestTwoAreKept() throws {
+    let path = scratch.path + "/journal"
+    let sound = try sound(path)
+    var kept: [String] = []
+    for number in 0..<4 as Range<UInt8> {
+      try Files.writeAtomically(sound.bytes + [number, 1, 2], to: path)
+      let opened = try Journal.open(path)
+      #expect(opened.torn.bytes == 3 && opened.torn.fault == nil && !opened.isNew)
+      kept.append(try #require(opened.torn.aside))
+      #expect(kept.last?.hasPrefix("\(path).torn-") == true)
+    }
+    #expect(Set(kept).count == 4)
+    #expect(kept.map { Files.exists($0) } == [false, false, true, true])
+    #expect(try Files.read(kept[3]) == [3, 1, 2])
+    #expect(try Journal.open(path).torn.bytes == 0)
+  }
+
+  /// An agent has to start on a full disk, too.
+  @Test(.enabled(if: SmallDisk.isPossible, SmallDisk.why))
+  func aTornTailThatCannotBeSetAsideIsCutOffAllTheSameAndThatIsTold() throws {
+    let disk = try SmallDisk(kibibytes: 4096)
+    let path = disk.path + "/journal"
+    let sound = try sound(path)
+    try Files.writeAtomically(sound.bytes + [UInt8](repeating: 7, count: 8192), to: path)
+    try disk.fill()
+    let opened = try Journal.open(path)
+    #expect(opened.torn.bytes == 8192 && opened.torn.aside == nil && opened.torn.fault?.code == ENOSPC)
+    #expect(knowsAll(opened.contents, sound))
   }
 
   /// A tail of rubbish, as a power cut may leave it, costs no time.
@@ -112,7 +151,7 @@ import Testing
     }
     try Files.writeAtomically(sound.bytes + rubbish, to: path)
     let opened = try Journal.open(path)
-    #expect(opened.torn == 1 << 20 && opened.damaged == nil)
+    #expect(opened.torn.bytes == 1 << 20 && opened.damaged == nil)
     #expect(knowsAll(opened.contents, sound))
   }
 }

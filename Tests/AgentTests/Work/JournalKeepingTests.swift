@@ -9,6 +9,7 @@ import Testing
 @Suite struct JournalKeepingTests {
   private let scratch = ScratchFolder()
 
+  /// Rule `nonce`.
   @Test func aCompactedJournalKnowsTheSameAndStillTellsARollback() async throws {
     let path = scratch.path + "/journal"
     let ids = ULIDGenerator()
@@ -30,7 +31,7 @@ import Testing
     let position = try await journal.sync()
     let size = journal.size
     let compacted = try Journal.open(path, compactFrom: 1000)
-    #expect(compacted.damaged == nil && compacted.torn == 0)
+    #expect(compacted.damaged == nil && compacted.torn.bytes == 0)
     #expect(compacted.journal.size < size / 4 * 3)
     #expect(compacted.journal.identity == journal.identity)
     #expect(compacted.contents.settled.count == 4000)
@@ -62,7 +63,7 @@ import Testing
     let path = scratch.path + "/journal"
     try Files.writeAtomically(try #require(Base64.decode(GoldenJournal.version1)), to: path)
     let opened = try Journal.open(path)
-    #expect(opened.torn == 0 && opened.damaged == nil)
+    #expect(opened.torn.bytes == 0 && opened.damaged == nil)
     #expect(opened.journal.identity == Nonce(0x0102_0304_0506_0708))
     let contents = opened.contents
     #expect(contents.bootID == "a-boot")

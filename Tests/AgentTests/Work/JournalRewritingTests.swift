@@ -56,7 +56,7 @@ import Testing
     #expect(journal.size < written / 2, "\(journal.size)")
     #expect(try !journal.lacks(position))
     let again = try Journal.open(path, compactFrom: .max)
-    #expect(again.damaged == nil && again.torn == 0)
+    #expect(again.damaged == nil && again.torn.bytes == 0)
     #expect(again.contents.settled.count == settled.count)
     #expect(again.contents.unsettled.keys.sorted() == open)
     #expect(again.journal.identity == journal.identity)
@@ -106,7 +106,7 @@ import Testing
       for length in lengths {
         if let new { try Files.writeAtomically(Array(new.prefix(Int(clamping: length))), to: path + ".new") }
         let opened = try Journal.open(path, compactFrom: .max)
-        #expect(opened.damaged == nil && opened.torn == 0, "\(shot.step)")
+        #expect(opened.damaged == nil && opened.torn.bytes == 0, "\(shot.step)")
         #expect(opened.journal.identity == journal.identity)
         #expect(opened.contents.settled.count == settled.count)
         #expect(opened.contents.unsettled.keys.sorted() == [open, unsynced])
@@ -153,7 +153,7 @@ import Testing
     try journal.append([taken(next)])
     let last = try await journal.sync()
     let again = try Journal.open(path)
-    #expect(again.damaged == nil && again.torn == 0)
+    #expect(again.damaged == nil && again.torn.bytes == 0)
     #expect(again.contents.unsettled.keys.sorted() == [late, next])
     #expect(again.contents.settled[durable] != nil)
     #expect(try !again.journal.lacks(position) && !again.journal.lacks(last))
@@ -174,6 +174,7 @@ import Testing
     #expect(contents.unsettled.isEmpty)
   }
 
+  /// Rule `endSync`.
   @Test(.enabled(if: SmallDisk.isPossible, SmallDisk.why))
   func onAFullDiskNothingIsTakenButEndsAreJournaled() async throws {
     let disk = try SmallDisk(kibibytes: 4096)
@@ -195,7 +196,7 @@ import Testing
     try journal.append([self.taken(fresh())])
     try await _ = journal.sync()
     let again = try Journal.open(path)
-    #expect(again.damaged == nil && again.torn == 0)
+    #expect(again.damaged == nil && again.torn.bytes == 0)
     #expect(running.allSatisfy { again.contents.unsettled[$0]?.ending != nil })
     #expect(try !again.journal.lacks(position))
   }
@@ -224,6 +225,7 @@ import Testing
     #expect(try !again.journal.lacks(position))
   }
 
+  /// Rule `horizon`.
   @Test func whatIsSettledIsForgottenAfterThirtyDaysOfUseWhateverTheClockOfAnIdSays() async throws {
     let path = scratch.path + "/journal"
     let journal = try Journal.open(path).journal
@@ -237,9 +239,11 @@ import Testing
     let young = Attempts(try Journal.open(path).contents)
     #expect(young.nextToForget(hour: 719).newest == nil)
     #expect(young.settled.count == 3)
+    #expect(young.aliases == [[65]: plain.task])
     let due = young.nextToForget(hour: 720)
     #expect(due.newest == ancient.task && due.plain == [plain], "a plain task's id raises nothing")
     #expect(young.settled[plain] == nil)
+    #expect(young.aliases.isEmpty, "a name goes with its newest run")
     young.forget(ancient.task)
     #expect(young.knowledge(of: future).record == .ended)
     #expect(young.nextToForget(hour: 724).newest == nil)
@@ -251,6 +255,21 @@ import Testing
     #expect(contents.hour == 719)
     #expect(contents.settled[future]?.hour == 5 && contents.settled[ancient]?.hour == 0)
     #expect(contents.settled[plain]?.isPlain == true)
+  }
+
+  /// After each failure one record of hour 0 is written, to try whether any is taken.
+  @Test func whatIsSettledAfterAFailureIsStillOfItsHourOnceTheJournalIsWrittenAnew() async throws {
+    let path = scratch.path + "/journal"
+    let journal = try Journal.open(path).journal
+    let (before, after) = (fresh(), fresh())
+    try journal.append([.hour(700)] + life(before) + [.hour(710)])
+    try journal.recover()
+    try journal.append(life(after))
+    try await append((0..<1500).map { _ in fresh() }, to: journal)
+    #expect(try journal.compact())
+    let contents = try Journal.open(path).contents
+    #expect(contents.settled[before]?.hour == 700 && contents.settled[after]?.hour == 710)
+    #expect(contents.hour == 710)
   }
 
   @Test func tooManySettledRunsAreForgottenOldestFirst() async throws {

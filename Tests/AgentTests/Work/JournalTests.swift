@@ -37,13 +37,14 @@ import Testing
     let placed = try opened.journal.append(records)
     for (record, place) in zip(records, placed) { #expect(try opened.journal.record(at: place.count) == record) }
     let again = try Journal.open(path)
-    #expect(again.torn == 0 && again.damaged == nil)
+    #expect(again.torn.bytes == 0 && again.damaged == nil)
     #expect(again.contents.journal == opened.journal.identity)
     #expect(again.contents.sends == SendNumber(raw: 9))
     #expect(again.contents.forgotten == later.task)
     #expect(again.contents.unsettled.keys.sorted() == [later])
   }
 
+  /// Rule `first`.
   @Test func theFirstRecordDecides() throws {
     let path = try temporary()
     let first = AttemptID(task: ids.next())
@@ -71,7 +72,7 @@ import Testing
     for length in whole.count..<longer.count {
       try Files.writeAtomically(Array(longer[..<length]), to: path)
       let cut = try Journal.open(path)
-      #expect(cut.torn == UInt64(length - whole.count))
+      #expect(cut.torn.bytes == UInt64(length - whole.count))
       #expect(cut.damaged == nil)
       #expect(cut.contents.unsettled.keys.sorted() == [one])
       try cut.journal.append([taken(two)])
@@ -94,6 +95,7 @@ import Testing
     #expect(again.contents.unsettled.count == 4)
   }
 
+  /// Rules `nonce`, `posSync`.
   @Test func aJournalThatWentOnHasTheRecordAndOneThatWasPutBackLacksIt() async throws {
     let path = try temporary()
     let opened = try Journal.open(path)
@@ -114,6 +116,7 @@ import Testing
     #expect(try old.lacks(stored))
   }
 
+  /// Rule `endSync`.
   @Test func manyWaitersShareSyncs() async throws {
     let journal = try Journal.open(try temporary()).journal
     let ids = self.ids
@@ -139,6 +142,24 @@ import Testing
     #expect(again.contents.unsettled.isEmpty)
     let place = try #require(again.contents.settled[id])
     #expect(try again.journal.record(at: place.count) == ended(id))
+  }
+
+  /// Written it could not be read back: at the next start all behind it would be damage.
+  @Test func aRecordThatIsTooLongIsRefusedAndTheLongestThatIsTakenIsReadBack() throws {
+    let path = try temporary()
+    let journal = try Journal.open(path).journal
+    let (long, short) = (AttemptID(task: ids.next()), AttemptID(task: ids.next()))
+    func taken(_ size: Int) -> JournalRecord {
+      .taken(long, entry: [UInt8](repeating: 7, count: size), number: .zero, wallMilliseconds: 0)
+    }
+    let size = journal.size
+    #expect(throws: AgentWorkError.self) { try journal.append([self.taken(short), taken(JournalRecord.maximumPayload)]) }
+    #expect(journal.size == size && journal.fault == nil)
+    let placed = try journal.append([taken(JournalRecord.longestEntry), self.taken(short)])
+    let again = try Journal.open(path, compactFrom: .max)
+    #expect(again.damaged == nil && again.torn.bytes == 0)
+    #expect(again.contents.unsettled.keys.sorted() == [long, short])
+    #expect(try again.journal.record(at: placed[1].count) == self.taken(short))
   }
 
   @Test func somethingElseIsNoJournal() throws {

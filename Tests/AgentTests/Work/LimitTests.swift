@@ -175,6 +175,40 @@ import Testing
       })
   }
 
+  /// Nobody acknowledges: of each run the beginning is told only while there is room for it, so that the window has a bound.
+  @Test func withoutADashboardTheWindowIsBoundedAndWhatGoesOnIsToldOnceThereIsRoom() async throws {
+    let all = try await Surroundings(["task": ["concurrency": 32]])
+    let (connection, disk) = (all.dashboard.connection, all.disk)
+    await all.dashboard.acknowledge(false)
+    let total = 700
+    var words: [any RedisArgument] = [all.dashboard.agent.text]
+    // Long enough for a message of its own when it begins.
+    for number in 0..<total { words += ["t\(number)", "sleep 0.1"] as [any RedisArgument] }
+    _ = try await connection.send(RedisCommand("HSET", arguments: words))
+    try await eventually("they have ended", within: .seconds(120)) {
+      try await disk.status()?["unacknowledged"] == "\(total)"
+    }
+    let gate = all.marker("gate")
+    _ = try await connection.send(
+      RedisCommand("HSET", all.dashboard.agent.text, "long", "echo a; while [ ! -e \(gate) ]; do sleep 0.02; done"))
+    try await eventually("it runs") { try await disk.status()?["running"] == "1 of 32" }
+    for _ in 0..<3 { _ = try await connection.send(RedisCommand("CLIENT", "KILL", "TYPE", "normal")) }
+    try await eventually("it has registered again") { try await disk.status()?["lease"] == "held" }
+    try await all.dashboard.until("the window is full") { $0.events.count >= Worker.windowEvents }
+    try await all.dashboard.collect()
+    #expect(await all.dashboard.events.count <= Worker.windowEvents + 64)
+    await all.dashboard.acknowledge(true)
+    try await all.dashboard.until("what goes on is told", within: .seconds(60)) { dashboard in
+      let long = dashboard.events.first { $0.plain?.name.bytes == Array("long".utf8) }
+      return dashboard.events.contains { $0.kind == .running && $0.attempt == long?.attempt && long != nil }
+    }
+    try Files.writeAtomically([], to: gate)
+    try await all.dashboard.until("all are told", within: .seconds(120)) { dashboard in
+      Set(dashboard.events.filter { $0.kind == .ended }.compactMap(\.attempt)).count == total + 1
+    }
+    #expect(await all.dashboard.events.filter { $0.kind == .ended }.allSatisfy { $0.plain != nil }, "each introduces itself")
+  }
+
   private func copy(of path: String, in all: Surroundings) throws -> String {
     let copy = all.marker("journal-copy")
     try Files.writeAtomically(try Files.read(path, limit: 1 << 28), to: copy)
@@ -205,6 +239,30 @@ import Testing
     try await all.killAgent()
     try await all.startAgent()
     #expect(try await all.dashboard.address().journal == identity)
+  }
+
+  @Test func theLogNamesWhatWasCutOffAJournalAndSaysThatAnEmptiedOneIsNotNew() async throws {
+    var all = try await Surroundings()
+    let path = all.disk.state + "/journal"
+    try await all.dashboard.untilEnded(try await all.dashboard.send("exit 3"))
+    #expect(!all.contents(all.disk.logFile).contains("the journal"))
+    let identity = try await all.dashboard.address().journal
+    try await all.killAgent()
+    try Files.writeAtomically(try Files.read(path, limit: 1 << 24) + Array("torn".utf8), to: path)
+    try await all.startAgent()
+    #expect(try await all.dashboard.address().journal == identity)
+    let line = try #require(
+      all.contents(all.disk.logFile).split(separator: "\n").first { $0.contains("the journal's last record was torn") })
+    #expect(line.contains("file=\(path) ") && line.contains("bytes=4 "))
+    let kept = try #require(line.split(separator: " ").first { $0.hasPrefix("kept=") }?.dropFirst(5))
+    #expect(kept.hasPrefix("\(path).torn-") && all.contents(String(kept)) == "torn")
+    // Cut off within its first bytes: all of it is gone.
+    try await all.killAgent()
+    try Files.writeAtomically(Array("MUS".utf8), to: path)
+    _ = try await all.dashboard.connection.send(RedisCommand("DEL", Keys.lease(all.dashboard.agent)))
+    try await all.startAgent()
+    #expect(try await all.dashboard.address().journal != identity)
+    #expect(all.contents(all.disk.logFile).contains("the journal was gone or empty though this agent has run before"))
   }
 
   @Test func aLimitOfOpenFilesThatIsTooLowIsSaidWithNumbersAndCommandsKeepTheirOwn() async throws {

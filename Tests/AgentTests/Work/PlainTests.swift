@@ -17,13 +17,11 @@ import Testing
 
   private func untilResult(_ all: Surroundings, _ key: String, state: String) async throws -> [String: [UInt8]] {
     var found: [String: [UInt8]] = [:]
-    let deadline = ContinuousClock.now + .seconds(20)
-    while ContinuousClock.now < deadline {
+    try await eventually("\(state) under \(key), but \(found.mapValues { String(decoding: $0, as: UTF8.self) })") {
       found = try await result(all, key)
-      if found["state"] == Array(state.utf8) { return found }
-      try await Task.sleep(for: .milliseconds(5))
+      return found["state"] == Array(state.utf8)
     }
-    throw TestFailure("no result \(state) under \(key), but \(found.mapValues { String(decoding: $0, as: UTF8.self) })")
+    return found
   }
 
   @Test func aCommandInThePlainHashIsRunAndItsResultStandsUnderBothNames() async throws {
@@ -63,6 +61,39 @@ import Testing
     try await all.dashboard.untilEnded(try await all.dashboard.send("sleep 2"))
     #expect(!Files.exists(marker))
     #expect(try await connection.send(RedisCommand("HLEN", "web-1")).integer == 2)
+    try await eventually("the log says that nothing there is run") {
+      all.contents(all.disk.logFile).contains("commands that are put there are not run")
+    }
+  }
+
+  /// Its alias would be the agent's own key: from then on nothing that is put there would be run.
+  @Test func aCommandWithoutANameIsRejectedAndThePlainKeyStaysOneForCommands() async throws {
+    let all = try await Surroundings()
+    let connection = all.dashboard.connection
+    _ = try await connection.send(RedisCommand("HSET", "web-1", "", "echo nameless"))
+    try await all.dashboard.until("it is reported") { $0.events.contains { $0.verdict?.state == .rejected } }
+    let id = try #require(await all.dashboard.events.compactMap { AttemptID($0.attempt ?? "") }.last)
+    _ = try await untilResult(all, "web-1-\(id.task)", state: "rejected")
+    _ = try await connection.send(RedisCommand("HSET", "web-1", "named", "echo named"))
+    #expect(try await untilResult(all, "web-1named", state: "succeeded")["log"] == Array("named\n".utf8))
+  }
+
+  /// Neither it nor its verdict, which tells it again, could be read back from the journal.
+  @Test func aCommandOfFortyMegabytesIsRejectedAndTheJournalStaysWhole() async throws {
+    var all = try await Surroundings()
+    let identity = try await all.dashboard.address().journal
+    let huge = [UInt8](repeating: UInt8(ascii: "x"), count: 40 << 20)
+    _ = try await all.dashboard.connection.send(RedisCommand("HSET", "web-1", "huge", huge))
+    try await all.dashboard.until("it is reported", within: .seconds(120)) {
+      $0.events.contains { $0.verdict?.state == .rejected }
+    }
+    let verdict = try #require(await all.dashboard.events.last { $0.kind == .ended }?.verdict)
+    #expect(verdict.reason == "bad_command" && verdict.note?.contains("64 KiB") == true)
+    try await all.killAgent()
+    try await all.startAgent()
+    #expect(try await all.dashboard.address().journal == identity)
+    #expect(try await all.dashboard.untilEnded(try await all.dashboard.send("exit 3")).exitCode == 3)
+    #expect(!all.contents(all.disk.logFile).contains(".damaged-"))
   }
 
   @Test func aResultNeverOverwritesAKeyThatIsSomebodyElses() async throws {
@@ -131,7 +162,7 @@ import Testing
     let first = try await untilResult(all, "web-1slow", state: "running")
     #expect(first["exit"] == nil)
     let connection = all.dashboard.connection
-    try await eventually("the log grows", within: .seconds(10)) {
+    try await eventually("the log grows") {
       try await all.dashboard.collect()
       return try await connection.send(RedisCommand("HGET", "web-1slow", "log")).string == "a\n"
     }

@@ -1,6 +1,7 @@
 // Processes that tests look for and end, always by their number.
 
 import Glibc
+import RedisTestSupport
 import Shared
 
 func killProcess(_ pid: pid_t, _ signal: Int32 = SIGKILL) -> Bool { kill(pid, signal) == 0 }
@@ -19,4 +20,12 @@ func runners(of disk: AgentOnDisk) -> [pid_t] {
     if text.contains("runner"), text.contains(disk.state + "/runners/") { found.append(pid) }
   }
   return found
+}
+
+extension AgentOnDisk {
+  /// Sets the soft limit of another process.
+  func limitDescriptors(of pid: pid_t, to limit: Int) async throws {
+    let run = try spawn(["--pid", "\(pid)", "--nofile=\(limit):"], program: "/usr/bin/prlimit")
+    guard try await end(of: run).code == 0 else { throw TestFailure("prlimit: \(run.errorText)") }
+  }
 }

@@ -79,12 +79,6 @@ import Testing
     #expect(log.contains("shorter than it was") && log.contains(all.log(id)))
   }
 
-  /// Sets the soft limit of another process.
-  private func descriptors(_ limit: Int, of pid: pid_t, _ disk: AgentOnDisk) async throws {
-    let run = try disk.spawn(["--pid", "\(pid)", "--nofile=\(limit):"], program: "/usr/bin/prlimit")
-    #expect(try await disk.end(of: run).code == 0)
-  }
-
   @Test func anAgentWithoutAFreeDescriptorCallsNothingLost() async throws {
     var all = try await Surroundings()
     let gate = all.marker("gate")
@@ -94,14 +88,14 @@ import Testing
     try await all.startAgent()
     let pid = all.agent.pid
     // From here on it can open nothing.
-    try await descriptors(3, of: pid, all.disk)
+    try await all.disk.limitDescriptors(of: pid, to: 3)
     try Files.writeAtomically([], to: gate)
     let disk = all.disk
     try await eventually("its runner has ended") { runners(of: disk).isEmpty }
     let run = all.agent
     try await eventually("the agent says that it cannot look") { run.errorText.contains("cannot be looked at now") }
     #expect(await all.dashboard.verdict(id) == nil)
-    try await descriptors(1000, of: pid, all.disk)
+    try await all.disk.limitDescriptors(of: pid, to: 1000)
     #expect(try await all.dashboard.untilEnded(id).exitCode == 6)
     try await all.dashboard.until("its output is whole") {
       $0.text(of: id) == (1...3000).map { "\($0)\n" }.joined()

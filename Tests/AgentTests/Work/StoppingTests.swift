@@ -115,8 +115,9 @@ enum WayToEnd: String, CaseIterable, CustomTestStringConvertible {
     let waiting = try await all.dashboard.send("echo waited >> \(starts)")
     try await all.dashboard.untilSaid(.taken, waiting)
     let journal = try await all.dashboard.address().journal
+    let scene = all
+    try await eventually("it has told its pids") { scene.pids(file).count == 2 }
     let pids = all.pids(file)
-    try #require(pids.count == 2)
     try await all.killAgent()
     for pid in pids.reversed() { _ = killProcess(pid) }
     let fresh = try await all.dashboard.envelope(TaskSpec(taskname: "echo fresh >> \(starts)"), journal: journal)
@@ -140,6 +141,7 @@ enum WayToEnd: String, CaseIterable, CustomTestStringConvertible {
     }
   }
 
+  /// Rule `versions`.
   @Test func aDashboardThatIsTwoVersionsAheadIsNotServedUntilTheAgentIsUpgraded() async throws {
     var all = try await Surroundings()
     let marker = all.marker("ran")

@@ -99,6 +99,30 @@ import Testing
     }
   }
 
+  /// An id that this program never gives out: the stream begins anew.
+  @Test(arguments: ["-9223372036854775808", "-1", "2.-5", "9223372036854775808", "x", ""])
+  func anEventIdThatCannotBeIsNone(id: String) async throws {
+    try await withScene { scene in
+      let auuid = try await scene.postOne()
+      for part in ["one", "two"] { try await scene.output(auuid, part) }
+      try await scene.move(auuid, to: .succeeded, exitCode: 0)
+      let told = try await scene.get("/v1/runs/\(auuid)/log?follow=1", headers: events.merging(["Last-Event-ID": id]) { $1 })
+      #expect(ServerEvent.parse(told.text).filter { $0.event == "output" }.map(\.id) == ["0", "3"])
+    }
+  }
+
+  /// Behind everything that there is: nothing more comes.
+  @Test func anEventIdBehindTheEndIsFollowedByTheEnd() async throws {
+    try await withScene { scene in
+      let auuid = try await scene.postOne()
+      for part in ["one", "two"] { try await scene.output(auuid, part) }
+      try await scene.move(auuid, to: .succeeded, exitCode: 0)
+      let last = ["Last-Event-ID": "9223372036854775807"]
+      let told = try await scene.get("/v1/runs/\(auuid)/log?follow=1", headers: events.merging(last) { $1 })
+      #expect(ServerEvent.parse(told.text).map(\.event) == ["state", "end"])
+    }
+  }
+
   @Test func aFollowerThatLeavesIsForgotten() async throws {
     try await withScene { scene in
       let auuid = try await scene.postOne()

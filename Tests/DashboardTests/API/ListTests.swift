@@ -58,6 +58,22 @@ import Testing
     }
   }
 
+  @Test func countsOfATaskThatAgentsReportFollowWhoeverSpeaksOfIt() async throws {
+    try await withScene { scene in
+      let task = ULIDGenerator().next()
+      for (index, name) in ["web1", "web2"].enumerated() {
+        try await scene.store.write { db in
+          _ = try FlowFound.insert(db, task: task, agent: AgentID(name), attempt: 1, now: 1)
+        }
+        try await scene.move("\(name)-\(task)", to: .succeeded, exitCode: 0)
+        // Each time all that are known have ended.
+        for _ in 0..<2 {
+          #expect(try await scene.json("/v1/tasks/\(task)")["counts"] == ["succeeded": .integer(Int64(index + 1))])
+        }
+      }
+    }
+  }
+
   @Test func countsFollowTheRunsUntilAllHaveEnded() async throws {
     try await withScene { scene in
       let id = try #require(try await scene.post("web")["task"]?.asString)
@@ -234,6 +250,19 @@ import Testing
       #expect(ill.status == 503)
       #expect(try ill.json()["store"] == "full")
       #expect(try ill.json()["health"] != "healthy")
+      for (standing, status) in [
+        (APIStanding.standby("another dashboard writes"), 503), (.draining, 503), (.accepting, 200),
+      ] {
+        scene.script.withLock {
+          $0.standing = standing
+          $0.health = HealthParts(store: "healthy", redis: "connected", warnings: [], canAccept: true)
+        }
+        let answer = try await scene.get("/v1/health")
+        #expect(answer.status == status, "\(standing)")
+        #expect(try (answer.json()["health"] == "healthy") == (status == 200))
+        let warnings = try answer.json()["warnings"]?.asArray
+        #expect(warnings?.count == (status == 200 ? 0 : 1), "\(standing)")
+      }
     }
   }
 

@@ -19,6 +19,17 @@ import Testing
     #expect(news.takeNow() == nil)
   }
 
+  @Test func whatIsToldLateTakesNoVerdictBack() async throws {
+    let watch = RunWatch()
+    let (run, other) = (run("a"), run("b"))
+    let news = watch.subscribeAll()
+    // Whoever accepted it, or asked for its end, tells of it when the collector already has.
+    watch.publish([RunNews(run, .state(.succeeded)), RunNews(other, .state(.running))])
+    watch.publish([RunNews(run, .state(.sent)), RunNews(other, .state(.queued))])
+    // A run that goes on with its next attempt is open again: it had no verdict.
+    #expect(try await news.next().states == [run: .succeeded, other: .queued])
+  }
+
   @Test func aWaiterIsWokenByItsOwnNewsOnly() async throws {
     let watch = RunWatch()
     let (mine, other) = (run("a"), run("b"))

@@ -184,18 +184,29 @@ final class Scene: Sendable {
     announce: Bool = true
   ) async throws {
     let run = try #require(RunID(auuid))
+    try await move([run], to: state, exitCode: exitCode, outputBytes: outputBytes, dropped: dropped, announce: announce)
+  }
+
+  /// The same for several, in one transaction as a collector has it.
+  func move(
+    _ runs: [RunID], to state: RunState, exitCode: Int? = nil, outputBytes: Int64? = nil,
+    dropped: (from: Int64, count: Int64)? = nil,
+    announce: Bool = true
+  ) async throws {
     try await store.write { db in
-      try db.execute(
-        sql: """
-          UPDATE runs SET state = ?, exit_code = ?, output_bytes = coalesce(?, output_bytes), dropped_from = ?, dropped_bytes = ?,
-            started_at = coalesce(started_at, 1763732700000), finished_at = ? WHERE task = ? AND uuid = ?
-          """,
-        arguments: [
-          state.rawValue, exitCode, outputBytes, dropped?.from, dropped?.count ?? 0, state.isVerdict ? 1_763_732_700_123 : nil,
-          run.task.description, run.agent.text,
-        ])
+      for run in runs {
+        try db.execute(
+          sql: """
+            UPDATE runs SET state = ?, exit_code = ?, output_bytes = coalesce(?, output_bytes), dropped_from = ?, dropped_bytes = ?,
+              started_at = coalesce(started_at, 1763732700000), finished_at = ? WHERE task = ? AND uuid = ?
+            """,
+          arguments: [
+            state.rawValue, exitCode, outputBytes, dropped?.from, dropped?.count ?? 0, state.isVerdict ? 1_763_732_700_123 : nil,
+            run.task.description, run.agent.text,
+          ])
+      }
     }
-    if announce { watch.publish([RunNews(run, .state(state))]) }
+    if announce { watch.publish(runs.map { RunNews($0, .state(state)) }) }
   }
 
   private static func hex(_ bytes: [UInt8]) -> String {

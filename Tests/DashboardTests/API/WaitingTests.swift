@@ -11,7 +11,7 @@ import Testing
     _ scene: Scene, _ wait: String, _ segment: String = "web1", meanwhile: (FreshTask) async throws -> Void
   ) async throws -> (Answer, Duration) {
     let start = ContinuousClock.now
-    async let answer = scene.send("POST", "/v1/producer/\(segment)/task?wait=\(wait)", #"{"taskname":"t"}"#)
+    async let answer = scene.send("POST", "/v1/producer/\(segment)/task?wait=\(wait)", #"{"taskname":"t"}"#, until: 60)
     #expect(await eventually { scene.script.withLock { !$0.accepted.isEmpty } })
     let task = try #require(scene.script.withLock { $0.accepted.first })
     try await meanwhile(task)
@@ -48,7 +48,7 @@ import Testing
   @Test func allRunsOfAProjectAreWaitedFor() async throws {
     try await withScene { scene in
       let (answer, _) = try await waiting(scene, "30", "web") { task in
-        for run in task.runs { try await scene.move(run.id.description, to: .succeeded, exitCode: 0) }
+        try await scene.move(task.runs.map(\.id), to: .succeeded, exitCode: 0)
       }
       #expect(answer.status == 200)
       #expect(try answer.json()["runs"]?.asArray?.map { $0["state"] } == ["succeeded", "succeeded"])
@@ -60,7 +60,7 @@ import Testing
     let members = (0..<150).map { "host\(1000 + $0)" }
     try await withScene(Scene.Script(projects: ["many": members])) { scene in
       let (answer, _) = try await waiting(scene, "30", "many") { task in
-        for run in task.runs { try await scene.move(run.id.description, to: .succeeded, exitCode: 0) }
+        try await scene.move(task.runs.map(\.id), to: .succeeded, exitCode: 0)
       }
       #expect(answer.status == 200)
       #expect(try answer.json()["runs"]?.asArray?.compactMap { $0["uuid"]?.asString } == members)

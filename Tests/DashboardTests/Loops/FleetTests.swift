@@ -12,6 +12,7 @@ import Testing
       beat: Heartbeat(count: count, load1: 0, running: 0, waiting: 0, concurrency: 1, health: "healthy", hostname: "h", pid: 1))
   }
 
+  /// Rule `silence`.
   @Test func anAgentIsAbsentAfter15SecondsOfUnbrokenContactWithoutAChangedHeartbeat() {
     let fleet = Fleet()
     fleet.contact(true, now: start)

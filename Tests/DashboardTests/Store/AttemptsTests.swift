@@ -97,6 +97,20 @@ import Testing
     }
   }
 
+  /// The store went back in its knowledge and not in the run's row: it asked about the later attempt for ever.
+  @Test func aRunThatIsKnownByALaterAttemptThatWasNeverStartedAloneGoesBackToTheOneBefore() async throws {
+    try await withStore { (store: Store) async throws -> Void in
+      let task = ids.next()
+      let outcome = try await apply(store, [ended(task, 3, .cancelled)], first: 1, tombstoned: [task])
+      #expect(outcome.found == 1 && outcome.moves == [FlowAttempts.Move(task: task, attempt: 2)])
+      let row = try await run(store, task)
+      #expect(row.attempt == 2 && row.knowledge.state == .sent && row.knowledge.wantsEnd == .cancelled)
+      let answer = try await apply(store, [ended(task, 2, .failed, exit: 4)], first: 2)
+      #expect(answer.changed.map(\.state) == [.failed])
+      #expect(try await run(store, task).knowledge.state == .failed)
+    }
+  }
+
   @Test func reportsOfAnEarlierAttemptAreRefusedButItsOutputIsKept() async throws {
     try await withStore { (store: Store) async throws -> Void in
       let task = try await accept(store)
@@ -236,10 +250,13 @@ import Testing
         store, [ended(task, 1, .failed, tail: "no\n"), ended(task, 2, .succeeded)], first: 1, tails: Array("no\n".utf8))
       #expect(try await shown(store, task).map(\.state) == [.failed, .succeeded])
       // First the output of ended runs, also where only an earlier attempt has some.
-      #expect(try await store.write { try Retention.step($0, olderThan: 0, bytes: 0) })
+      let first = try #require(try await store.read { try Retention.surplus($0, over: 0) })
+      #expect(first != .tasks)
+      #expect(try await store.write { try Retention.take($0, first) })
       #expect(try await output(store, 1) == "")
       #expect(try await shown(store, task).map(\.outputStored) == [0, 0])
-      #expect(try await store.write { try Retention.step($0, olderThan: 0, bytes: 0) })
+      #expect(try await store.read { try Retention.surplus($0, over: 0) } == .tasks)
+      #expect(try await store.write { try Retention.take($0, .tasks) })
       let left = try await store.read { db in
         try ["tasks", "runs", "attempts", "output"].map { try Int.fetchOne(db, sql: "SELECT count(*) FROM \($0)") ?? -1 }
       }

@@ -59,6 +59,7 @@ import Testing
     }
   }
 
+  /// Rule `sequence`.
   @Test func aReplayedBatchChangesNothingAndIsAcknowledgedAgain() async throws {
     try await withStore { (store: Store) async throws -> Void in
       let task = try await accept(store)
@@ -79,6 +80,7 @@ import Testing
     }
   }
 
+  /// Rule `anyOpen`.
   @Test func aLaterReportForAVerdictIsRefusedAndCounted() async throws {
     try await withStore { (store: Store) async throws -> Void in
       let task = try await accept(store)
@@ -89,6 +91,7 @@ import Testing
     }
   }
 
+  /// Rule `tomb`.
   @Test func aWordThatNothingStartedIsNotCommittedBeforeItsTombstone() async throws {
     try await withStore { (store: Store) async throws -> Void in
       let task = try await accept(store)
@@ -100,6 +103,7 @@ import Testing
     }
   }
 
+  /// Rules `close`, `stream`.
   @Test func anotherJournalMakesOpenRunsItsMatterAndTombstonesBecomeLost() async throws {
     try await withStore { (store: Store) async throws -> Void in
       let sent = try await accept(store)
@@ -154,6 +158,7 @@ import Testing
     }
   }
 
+  /// Rule `number`.
   @Test func inARestoredCopyWhatIsQueuedCountsAsSentOnceAHigherNumberIsKnown() async throws {
     try await withStore { (store: Store) async throws -> Void in
       let queued = try await accept(store, sent: false)
@@ -226,7 +231,7 @@ import Testing
           let slice = OutputSlice(attempt: AttemptID(task: task), offset: Int64(offset), segments: [[1, 1], [2, length - 1]])
           _ = try FlowOutput.store(db, run: &run, attempt: 1, slice, bytes)
         }
-        try FlowOutput.drop(db, run: run.id, attempt: 1, from: Int64(from), count: Int64(count))
+        try FlowOutput.drop(db, run: run.id, attempt: 1, Int64(from)..<Int64(from + count))
       }
       #expect(try await kept(store) == String(text.prefix(from)) + String(text.dropFirst(from + count)))
       let lengths = try await store.read { db in
@@ -268,6 +273,46 @@ import Testing
       #expect(try await store.read { try FlowMarks.outstanding($0, agent) } == 3)
       let rest = try await store.write { try FlowMarks.mark($0, agent, limit: 10, now: 1) }
       #expect(rest.marked.count == 2 && !rest.more)
+    }
+  }
+
+  /// Found by review: a broadcast of 700 KB to ten thousand hosts that had been away was ten thousand copies in memory.
+  @Test func whatIsMarkedWaitsInMemoryOnceForEachTaskAndInPortions() async throws {
+    try await withStore { (store: Store) async throws -> Void in
+      let (one, other) = (agent, AgentID("web-2"))
+      let stdin = Base64Bytes([UInt8](repeating: 120, count: 1000))
+      let tasks = (0..<20).map { _ in ids.next() }
+      try await store.write { db in
+        for id in tasks {
+          try FreshTask(
+            id: id, auuid: "web-\(id)", target: "web", kind: .project, spec: TaskSpec(taskname: "cat", stdin: stdin),
+            origin: .http, createdAt: 0, startBefore: 1000,
+            runs: [one, other].map { FreshRun(id: RunID(agent: $0, task: id), project: "web") }
+          ).insert(into: db)
+        }
+      }
+      var (marked, portions): ([ULID], Int) = ([], 0)
+      while marked.count < tasks.count {
+        let marking = try await store.write { db in
+          let shelf = SpecShelf(limit: 8000)
+          let first = try FlowMarks.mark(db, one, limit: 64, now: 1, shelf: shelf)
+          #expect(shelf.isFull == first.more)
+          return first
+        }
+        #expect(!marking.marked.isEmpty && marking.marked.count < 10)
+        marked += marking.marked.map(\.task)
+        portions += 1
+      }
+      #expect(marked == tasks && portions > 2)
+      // Another host's runs of what was read already cost nothing more.
+      let shared = try await store.write { db in
+        let shelf = SpecShelf()
+        let first = try FlowMarks.mark(db, other, limit: 1, now: 1, shelf: shelf).marked
+        try db.execute(sql: "UPDATE runs SET state = 'queued' WHERE uuid = ?", arguments: [other.text])
+        return first + (try FlowMarks.mark(db, other, limit: 1, now: 1, shelf: shelf).marked)
+      }
+      let places = shared.map { run in run.spec.stdin?.bytes.withUnsafeBufferPointer { UInt(bitPattern: $0.baseAddress) } }
+      #expect(shared.map(\.task) == [tasks[0], tasks[0]] && places[0] == places[1])
     }
   }
 
@@ -326,8 +371,9 @@ import Testing
       let done = try await accept(store)
       _ = try await apply(store, batch([ended(done, .succeeded)]))
       let border = WallTime.now().milliseconds + 60_000
-      #expect(try await store.write { try Retention.step($0, olderThan: border, bytes: .max) })
-      #expect(try await !store.write { try Retention.step($0, olderThan: border, bytes: .max) })
+      #expect(try await store.write { try Retention.step($0, olderThan: border) })
+      #expect(try await !store.write { try Retention.step($0, olderThan: border) })
+      #expect(try await !store.write { try Retention.take($0, .tasks) })
       let left = try await store.read { try String.fetchAll($0, sql: "SELECT task FROM runs") }
       #expect(left == [open.description])
     }

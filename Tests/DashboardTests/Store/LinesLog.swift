@@ -15,11 +15,8 @@ final class LinesLog: Sendable {
       get { metadata[key] }
       set { metadata[key] = newValue }
     }
-    func log(
-      level: Logger.Level, message: Logger.Message, metadata: Logger.Metadata?, source: String, file: String, function: String,
-      line: UInt
-    ) {
-      log.counts.withLock { $0[level, default: 0] += 1 }
+    func log(event: LogEvent) {
+      log.counts.withLock { $0[event.level, default: 0] += 1 }
     }
   }
 }

@@ -92,6 +92,33 @@ import Testing
     #expect(tasks == distinct, "\(filter)")
   }
 
+  /// An agent with a million runs of which few failed, a project among a hundred others: nobody looks at the rest.
+  @Test func aPageReadsNoMoreOfAnIndexThanItShows() async throws {
+    try await withStore { (store: Store) async throws -> Void in
+      for (filter, index) in [
+        (RunFilter(uuid: "a"), "runs_by_agent_state (uuid=? AND state=? AND task<?)"),
+        (RunFilter(states: [.failed], uuid: "a"), "runs_by_agent_state (uuid=? AND state=? AND task<?)"),
+        (RunFilter(project: "p"), "runs_by_project_state (project=? AND state=? AND task<?)"),
+        (RunFilter(states: [.succeeded], project: "p"), "runs_by_project_state (project=? AND state=? AND task<?)"),
+        (RunFilter(states: [.lost]), "runs_by_state (state=? AND task<?)"),
+      ] {
+        for state in filter.ranges {
+          let (conditions, arguments) = filter.conditions(for: state)
+          let plan = try await store.read { db in
+            try Row.fetchAll(
+              db,
+              sql: """
+                EXPLAIN QUERY PLAN SELECT task, id FROM runs \(filter.index(for: state)) WHERE \(conditions) AND task < ?
+                ORDER BY task DESC, id DESC LIMIT 5
+                """, arguments: arguments + ["~"]
+            ).map { $0["detail"] as String }
+          }
+          #expect(plan.count == 1 && plan[0].hasSuffix("COVERING INDEX " + index), "\(filter): \(plan)")
+        }
+      }
+    }
+  }
+
   @Test func timesAreBoundsOnTheId() async throws {
     try await withFolder { folder in
       let store = try Store.open(at: folder + "/muster.sqlite", migrations: try migrations())

@@ -1,8 +1,10 @@
 // The store's promises: what was written is there, what failed left nothing, and nobody opens a database that is not theirs.
 
+import Dispatch
 import GRDB
 import Glibc
 import Shared
+import Synchronization
 import Testing
 
 @testable import Dashboard
@@ -107,6 +109,41 @@ private func keys(_ store: Store) async throws -> Set<String> {
         }
         try await group.waitForAll()
       }
+    }
+  }
+
+  /// Found by review: four slow lists at once held up tombstones and kills.
+  @Test func whatARequestReadsHoldsUpNoLoop() async throws {
+    try await withStore { store in
+      let requests = store.forRequests()
+      let gate = DispatchSemaphore(value: 0)
+      final class Progress: Sendable {
+        let begun = Atomic(0)
+        let done = Atomic(false)
+      }
+      let progress = Progress()
+      let slow = (0..<12).map { _ in
+        Task {
+          try await requests.read { db in
+            progress.begun.add(1, ordering: .relaxed)
+            gate.wait()
+            return try Int.fetchOne(db, sql: "SELECT 1")
+          }
+        }
+      }
+      #expect(await eventually { progress.begun.load(ordering: .relaxed) >= 4 })
+      let short = Task {
+        let two = try await store.read { try Int.fetchOne($0, sql: "SELECT 2") }
+        #expect(two == 2)
+        progress.done.store(true, ordering: .relaxed)
+      }
+      #expect(await eventually { progress.done.load(ordering: .relaxed) })
+      for _ in slow { gate.signal() }
+      try await short.value
+      for read in slow { #expect(try await read.value == 1) }
+      // Both are one store.
+      try await put(requests, "x")
+      #expect(try await keys(store).contains("x"))
     }
   }
 

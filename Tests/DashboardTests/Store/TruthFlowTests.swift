@@ -38,7 +38,7 @@ import Testing
     let agent = agent
     return try await store.read { db in try #require(try RunQueries.find(db, RunID(agent: agent, task: task))) }
   }
-  private func lapse(_ store: Store, limit: Int = 100) async throws -> (tasks: [ULID], more: Bool) {
+  private func lapse(_ store: Store, limit: Int = 100) async throws -> FlowLapses.Lapse {
     let agent = agent
     return try await store.write { try FlowLapses.lapse($0, agent, limit: limit) }
   }
@@ -186,6 +186,53 @@ import Testing
       let outcome = try await report(store, [ended(task)])
       #expect(outcome.found == 0 && outcome.unknown == 1)
       #expect(try await store.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM runs") } == 1)
+    }
+  }
+
+  @Test func aPlainTaskPutsNoAgentUnderATaskThatWasNotForIt() async throws {
+    try await withStore { (store: Store) async throws -> Void in
+      let (task, plain) = (try await accept(store), PlainTask(name: Array("n".utf8), command: Array("true".utf8), takenAt: 7))
+      try await store.write { try $0.execute(sql: "UPDATE runs SET uuid = 'other'") }
+      let word = ReportEvent(.taken, attempt: AttemptID(task: task), plain: plain)
+      let outcome = try await report(store, [word])
+      #expect(outcome.unknown == 1 && outcome.found == 0 && outcome.changed.isEmpty)
+      #expect(try await store.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM runs") } == 1)
+      // Nor under another agent's plain task.
+      let theirs = ids.next()
+      let other = AgentID("web-2")
+      _ = try await store.write { try FlowPlain.insert($0, plain, task: theirs, agent: other, now: 1) }
+      #expect(
+        try await report(store, [ReportEvent(.taken, attempt: AttemptID(task: theirs), plain: plain)], first: 2).unknown == 1)
+      let own = ids.next()
+      #expect(
+        try await report(store, [ReportEvent(.taken, attempt: AttemptID(task: own), plain: plain)], first: 3).changed.count == 1)
+    }
+  }
+
+  /// Cells that somebody else has written: the program would end at them.
+  @Test func aCellThatHoldsSomethingElseIsDamageLikeAnyOther() async throws {
+    try await withStore { (store: Store) async throws -> Void in
+      let (bad, good) = (try await accept(store), try await accept(store))
+      let (agent, unheard) = (agent, ids.next())
+      try await store.write { db in
+        try db.execute(sql: "UPDATE runs SET attempt = 'many' WHERE task = ?", arguments: [bad.description])
+        try db.execute(sql: "UPDATE agents SET hello = '{'")
+      }
+      let outcome = try await report(store, [running(bad), running(good), running(unheard)])
+      #expect(outcome.changed.map(\.task) == [good, unheard] && outcome.found == 1)
+      #expect(outcome.damaged.count == 1 && outcome.damaged[0].contains("attempt is \"many\""), "\(outcome.damaged)")
+      #expect(try await store.read { try FlowEnds.open($0, [RunID(agent: agent, task: bad)]) }.damaged.count == 1)
+      let silent = try await lapse(store, limit: 3)
+      #expect(Set(silent.tasks) == [good, unheard] && silent.damaged.count == 1)
+      // Nothing but what is damaged: it is not looked for without end.
+      let rest = try await lapse(store, limit: 1)
+      #expect(rest.tasks.isEmpty && !rest.more && rest.damaged.count == 1)
+      // The agent is shown, and can be removed, without what it said of itself.
+      let shown = try await store.read { try AgentQueries.find($0, agent) }
+      #expect(shown != nil && shown?.hello == nil)
+      try await store.write { try $0.execute(sql: "UPDATE agents SET reports = 'none'") }
+      let last = try await report(store, [ended(good)], first: 4)
+      #expect(!last.applied && last.acknowledgement == nil && last.damaged.count == 1)
     }
   }
 

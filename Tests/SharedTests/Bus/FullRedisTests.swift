@@ -7,6 +7,7 @@ import Testing
 
 @Suite struct FullRedisTests {
   private let agent = AgentID("a")
+  private let stranger = AgentID("b")
   private let address = AgentAddress(journal: Nonce.random(), incarnation: Nonce.random())
 
   @Test func aFullRedisRefusesWorkAndReportsAndNothingElse() async throws {
@@ -30,6 +31,14 @@ import Testing
         ("control", try DashboardBus.control(agent, fence: 1, number: .zero, ControlMessage(.bell))),
         ("send", DashboardBus.send(agent, fence: 1, number: SendNumber(fence: 1), [(id: id, envelope: [1])])),
         ("report", AgentBus.report(shard: 0, [[1]])), ("raiseFence", DashboardBus.raiseFence(to: 1)),
+        // What a dashboard does that starts meanwhile, before it reads the first report.
+        ("raiseFenceWhenFull", DashboardBus.raiseFence(to: 1, whenFull: true)),
+        ("takeDashboard", DashboardBus.takeDashboard(store: Nonce(1), process: Nonce(2), fence: 1)),
+        ("renewDashboard", DashboardBus.renewDashboard(store: Nonce(1), process: Nonce(2), fence: 1)),
+        ("compare", DashboardBus.compare(stranger, fence: 1)),
+        ("fenceJournals", DashboardBus.fenceJournals(stranger, fence: 2, number: SendNumber(fence: 2), [Nonce(3)])),
+        ("removeAgent", try DashboardBus.removeAgent(stranger, fence: 3, number: SendNumber(fence: 3), [])),
+        ("dropDashboard", DashboardBus.dropDashboard(store: Nonce(1), process: Nonce(2), fence: 1)),
       ]
       let values = try await redis.pipeline(commands.map(\.1))
       return Dictionary(uniqueKeysWithValues: zip(commands.map(\.0), values.map { $0.error?.code }))

@@ -19,6 +19,8 @@ import Testing
 
   private let id = AttemptID(task: ULID("01ARZ3NDEKTSV4RRFFQ69G5FAV")!)
   private let address = AgentAddress(journal: Nonce(1), incarnation: Nonce(2))
+  /// Longer than any of these tests takes: nobody renews it.
+  private static let leaseMilliseconds = 600_000
 
   /// `#expect` wants untyped throws.
   private func call(_ redis: RedisConnection, _ command: RedisCommand) async throws -> RedisValue {
@@ -35,7 +37,7 @@ import Testing
   {
     try await redis.run(
       Scripts.takeLease, keys: [Keys.lease(agent), Keys.journal(agent), Keys.fenced(agent)],
-      [address.journal.description, "\(address) {}", 15_000, position])
+      [address.journal.description, "\(address) {}", Self.leaseMilliseconds, position])
   }
   private func confirm(
     _ redis: RedisConnection, _ agent: AgentID, _ address: AgentAddress, count: Int, nonce: Nonce = Nonce(9), _ ids: [AttemptID]
@@ -66,6 +68,7 @@ import Testing
     }
   }
 
+  /// Rule `heed`.
   @Test func aTombstonedIdIsNeverAddedAgain() async throws {
     try await withRedis { (redis: RedisConnection) async throws -> Void in
       let agent = AgentID("tomb")
@@ -77,6 +80,7 @@ import Testing
     }
   }
 
+  /// Rules `raises`, `fence`, `oneWrites`.
   @Test func anOlderDashboardIsRefusedByEveryScriptOnceANewerOneCompared() async throws {
     try await withRedis { (redis: RedisConnection) async throws -> Void in
       let agent = AgentID("fence")
@@ -106,6 +110,7 @@ import Testing
     }
   }
 
+  /// Rule `asks`.
   @Test func theSendNumberIsRaisedAndNeverLowered() async throws {
     try await withRedis { (redis: RedisConnection) async throws -> Void in
       let agent = AgentID("number")
@@ -115,6 +120,58 @@ import Testing
       #expect(try await call(redis, DashboardBus.compare(agent, fence: 2)).string == "\(SendNumber(fence: 2, count: 9).raw)")
       _ = try await redis.send(try DashboardBus.control(agent, fence: 2, number: SendNumber(fence: 2, count: 12), message))
       #expect(try await call(redis, DashboardBus.compare(agent, fence: 2)).string == "\(SendNumber(fence: 2, count: 12).raw)")
+    }
+  }
+
+  @Test func aFenceOrASendNumberThatNoDashboardHadCountsForNothingAndIsWrittenOver() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let agent = AgentID("garbage")
+      let number = SendNumber(fence: 5, count: 1)
+      let written: [(fence: String, sends: String)] =
+        ["", "x", "-1", "1.5", " 7", "0x10", "nan", "1e3", "9223372036854775807", "99999999999999999999"].map { ($0, $0) } + [
+          ("2097152", "9007199254740992")
+        ]
+      for (fence, sends) in written {
+        for (key, value) in [(Keys.fence(agent), fence), (Keys.sends(agent), sends), (Keys.fenceOfAll, fence)] {
+          _ = try await call(redis, RedisCommand("SET", key, value))
+        }
+        let compared = try await call(redis, DashboardBus.compare(agent, fence: 5)).string
+        #expect(compared.flatMap { SendNumber($0) } == nil, "'\(sends)' became \(compared ?? "nothing")")
+        #expect(try await call(redis, RedisCommand("GET", Keys.fence(agent))).string == "5", "'\(fence)'")
+        #expect(try await call(redis, DashboardBus.tombstones(agent, fence: 5, number: number, [id])) == .integer(1))
+        #expect(try await call(redis, RedisCommand("GET", Keys.sends(agent))).string == "\(number.raw)", "'\(sends)'")
+        let before = try await call(redis, DashboardBus.raiseFence(to: 5)).string
+        #expect(before.flatMap { Fences.read($0) } == nil, "'\(fence)' became \(before ?? "nothing")")
+        #expect(try await call(redis, RedisCommand("GET", Keys.fenceOfAll)).string == "5", "'\(fence)'")
+      }
+      // The highest that there are stay.
+      _ = try await call(redis, RedisCommand("MSET", Keys.fence(agent), "2097151", Keys.fenceOfAll, "2097151"))
+      await expectError("FENCED 2097151") { try await redis.send(DashboardBus.compare(agent, fence: 5)) }
+      #expect(try await call(redis, DashboardBus.raiseFence(to: 5)).string == "2097151")
+      #expect(try await call(redis, RedisCommand("GET", Keys.fenceOfAll)).string == "2097151")
+    }
+  }
+
+  /// An agent whose acknowledgement cannot be read keeps everything, and comes to a stop once it keeps too much.
+  @Test func anAcknowledgementOrAPositionThatNobodyHadIsWrittenOver() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let agent = AgentID("garbage")
+      let said = Acknowledgement(incarnation: Nonce(2), reports: 4, output: 7)
+      for garbage in ["99999999999999999999:9007199254740992", "9007199254740992:99999999999999999999", "x:y", "-1:-1"] {
+        _ = try await call(redis, RedisCommand("SET", Keys.acked(agent), "\(said.incarnation):\(garbage)"))
+        _ = try await call(redis, DashboardBus.acknowledge(agent, fence: 1, said))
+        let acked = try await call(redis, RedisCommand("GET", Keys.acked(agent))).string
+        #expect(acked.flatMap { Acknowledgement($0) } == said, "\(garbage) became \(acked ?? "nothing")")
+      }
+      for garbage in ["99999999999999999999:x", "9007199254740992:\(Nonce(1))", "x:y"] {
+        _ = try await call(redis, RedisCommand("SET", Keys.journal(agent), "\(address.journal):\(garbage)"))
+        _ = try await takeLease(redis, agent, address, position: "\(address.journal):\(garbage)")
+        _ = try await confirm(redis, agent, address, count: 3, [])
+        let position = try await call(redis, RedisCommand("GET", Keys.journal(agent))).string
+        #expect(
+          position.flatMap { JournalPosition($0) } == JournalPosition(journal: address.journal, count: 3, nonce: Nonce(9)),
+          "\(garbage) became \(position ?? "nothing")")
+      }
     }
   }
 
@@ -129,11 +186,12 @@ import Testing
         try await takeLease(redis, agent, stranger)
           == .array([.bytes(Array("held".utf8)), .bytes(Array("\(restarted) {}".utf8))]))
       let renewed = try await redis.run(
-        Scripts.renewLease, keys: [Keys.lease(agent)], [address.description, "\(address) {}", 15_000])
+        Scripts.renewLease, keys: [Keys.lease(agent)], [address.description, "\(address) {}", Self.leaseMilliseconds])
       #expect(renewed.integer == 0, "the former incarnation has lost it")
     }
   }
 
+  /// Rule `position`.
   @Test func theLeaseIsGivenOnlyToAJournalThatCheckedItsPosition() async throws {
     try await withRedis { (redis: RedisConnection) async throws -> Void in
       let agent = AgentID("position")
@@ -144,6 +202,7 @@ import Testing
     }
   }
 
+  /// Rule `fenced`.
   @Test func aFencedJournalGetsNeitherLeaseNorConfirm() async throws {
     try await withRedis { (redis: RedisConnection) async throws -> Void in
       let agent = AgentID("removed")
@@ -154,6 +213,7 @@ import Testing
     }
   }
 
+  /// Rule `lease`.
   @Test func aConfirmOfAFormerIncarnationIsRefusedAndOfThePresentOneMayBeRepeated() async throws {
     try await withRedis { (redis: RedisConnection) async throws -> Void in
       let agent = AgentID("confirm")
@@ -167,6 +227,7 @@ import Testing
     }
   }
 
+  /// Rule `forward`.
   @Test func aLateConfirmNeverMovesTheJournalsPositionBack() async throws {
     try await withRedis { (redis: RedisConnection) async throws -> Void in
       let agent = AgentID("forward")
@@ -183,6 +244,7 @@ import Testing
       Scripts.movePlain, keys: [Keys.plain(agent), Keys.inbox(agent), Keys.lease(agent)], [address.description, 256] + fresh)
   }
 
+  /// Rule `plainMoved`.
   @Test func aPlainHashIsMovedAtomicallyByteForByteAndDeleted() async throws {
     try await withRedis { (redis: RedisConnection) async throws -> Void in
       let agent = AgentID("plain")
@@ -234,6 +296,7 @@ import Testing
     }
   }
 
+  /// Rule `plainMoved`.
   @Test func aPlainHashIsMovedOnlyByTheAgentThatHoldsTheLease() async throws {
     try await withRedis { (redis: RedisConnection) async throws -> Void in
       let agent = AgentID("plain-lease")

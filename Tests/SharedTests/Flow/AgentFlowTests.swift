@@ -31,6 +31,7 @@ import Testing
     #expect(again && agent.number == SendNumber(fence: 6, count: 1), "whatever it is raised to, a higher one was known")
   }
 
+  /// Rule `meant`.
   @Test func aMarkNamesTheJournalOfItsMaking() {
     var agent = AgentKnowledge(journal: Nonce(1))
     let before = agent.nextMark()

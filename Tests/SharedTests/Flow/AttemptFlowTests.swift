@@ -38,6 +38,7 @@ import Testing
     #expect(!AttemptFlow.mayStart(AttemptKnowledge(record: .tombstone(.cancelled), confirmed: true)))
   }
 
+  /// Rules `tombSure`, `sure`.
   @Test func nothingIsReportedBeforeItsConfirm() {
     #expect(!AttemptFlow.mayReport(AttemptKnowledge(record: .tombstone(.cancelled))))
     #expect(AttemptFlow.mayReport(AttemptKnowledge(record: .tombstone(.cancelled), confirmed: true)))
@@ -45,6 +46,7 @@ import Testing
     #expect(!AttemptFlow.mayReport(AttemptKnowledge(record: .none, confirmed: true)))
   }
 
+  /// Rule `gone`.
   @Test func whatBecameOfAHandOffIsToldByRunnerThenExitRecordThenOutputFile() {
     let taken = AttemptKnowledge(record: .taken, handedOff: true)
     func judge(_ lives: Bool, _ exit: Bool, _ file: Bool) -> Judgement {
@@ -56,12 +58,14 @@ import Testing
     #expect(judge(false, false, false) == .handOverAgain)
   }
 
+  /// Rule `taking`.
   @Test func onAnotherBootAnAttemptWithoutAnOutputFileIsLostAndNotStartedAgain() {
     let taken = AttemptKnowledge(record: .taken, takenThisBoot: false, handedOff: true)
     #expect(AttemptFlow.judge(taken, AttemptTraces(runnerLives: false, exitRecord: false, outputFile: false)) == .lost)
     #expect(AttemptFlow.judge(taken, AttemptTraces(runnerLives: false, exitRecord: true, outputFile: true)) == .ended)
   }
 
+  /// Rule `word`.
   @Test func cancellingIsAnsweredByTheJournalAlone() {
     func reply(_ kind: ControlMessage.Kind, _ record: AttemptRecord, withRunner: Bool = false, boot: Bool = true) -> ControlReply
     {
@@ -80,6 +84,7 @@ import Testing
     #expect(reply(.reconcile, .ended) == .report)
   }
 
+  /// Rule `horizon`.
   @Test func aQuestionAboutAForgottenIdIsAnsweredLost() {
     for kind in [ControlMessage.Kind.cancel, .close, .reconcile] {
       #expect(

@@ -77,6 +77,7 @@ import Testing
     }
   }
 
+  /// Rule `first`.
   /// A journal that takes batches in any order, again and again, takes each id once; a tombstone that came first keeps it out for good.
   @Test(arguments: 1...10 as ClosedRange<UInt64>)
   func inBatchesWithRepetitionsTheFirstRecordOfEachIdDecides(seed: UInt64) {

@@ -8,6 +8,7 @@ import Testing
     RunCircumstances(agentLives: lives, compared: compared, silent: silent, room: room)
   }
 
+  /// Rules `before`, `alive`.
   @Test func aQueuedRunIsMarkedOnlyAfterTheComparisonAndOnlyForALivingAgentWithRoom() {
     let run = RunKnowledge(state: .queued)
     #expect(run.due(now()) == .mark)
@@ -24,10 +25,12 @@ import Testing
     #expect(run.due(now(silent: true)) == .reconcile)
   }
 
+  /// Rule `mark`.
   @Test func aRunMarkedByADeadProcessIsAQuestionBeforeItIsSentAgain() {
     #expect(RunKnowledge(state: .sent).due(now(silent: true)) == .reconcile)
   }
 
+  /// Rule `reported`.
   @Test func aDeniedRunIsSentAgainUnlessItWasEverReported() {
     var fresh = RunKnowledge(state: .sent)
     #expect(fresh.hear(.unknown) == .noted)
@@ -45,6 +48,7 @@ import Testing
     #expect(!run.denied)
   }
 
+  /// Rule `tombFirst`.
   @Test func aRunNeverSentEndsAloneButOnlyAfterComparisonAndTombstone() {
     var run = RunKnowledge(state: .queued, wantsEnd: .cancelled)
     #expect(run.due(now(compared: false)) == .compare)
@@ -55,6 +59,7 @@ import Testing
     #expect(run.due(now(lives: false)) == .endAlone(.expired))
   }
 
+  /// Rules `word`, `noDenial`.
   @Test func aRunThatMayHaveBeenSentIsEndedByTheAgentsWordAlone() {
     var run = RunKnowledge(state: .sent, wantsEnd: .cancelled)
     #expect(run.due(now()) == .askToCancel(.cancelled))
@@ -94,6 +99,7 @@ import Testing
     #expect(run.due(now()) == .mark)
   }
 
+  /// Rule `anyOpen`.
   @Test func aVerdictAcceptsNoLaterWord() {
     for verdict in RunState.allCases where verdict.isVerdict {
       var run = RunKnowledge(state: verdict)
@@ -104,6 +110,7 @@ import Testing
     }
   }
 
+  /// Rule `anyOpen`.
   @Test func aVerdictMayOvertakeEveryOpenState() {
     for open in RunState.open {
       var run = RunKnowledge(state: open)
@@ -111,6 +118,7 @@ import Testing
     }
   }
 
+  /// Rule `heed`.
   @Test func aSendRefusedByATombstoneIsCancelled() {
     var run = RunKnowledge(state: .sent, markedHere: true)
     run.sendRefused()
@@ -130,6 +138,7 @@ import Testing
     }
   }
 
+  /// Rule `silence`.
   @Test func silenceMakesARunUnknownOnlyWhereItMayBeOutAndNeverAVerdict() {
     for state in RunState.allCases {
       var run = RunKnowledge(state: state)

@@ -63,7 +63,7 @@ import Testing
     var window = SendWindow<Int>()
     for item in 1...5 { window.append(item) }
     #expect(Array(window.pending(limit: 3).items) == [1, 2, 3])
-    window.sent(3)
+    window.sent(from: 1, count: 3)
     #expect(window.pending(limit: 10).first == 4)
     #expect(Array(window.acknowledge(2)) == [1, 2])
     window.goBack()
@@ -72,8 +72,39 @@ import Testing
     #expect(window.oldest == 3)
     #expect(Array(window.acknowledge(99)) == [3, 4, 5])
     #expect(window.count == 0 && window.next == 6 && window.cursor == 6)
+    #expect(window.acknowledge(99).isEmpty && window.next == 6)
   }
 
+  /// It went back, sends the first ones again, and hears meanwhile that everything had arrived the first time.
+  @Test func anAcknowledgementThatOvertakesABatchUnderWayMovesNothingBack() {
+    var window = SendWindow<Int>()
+    for item in 1...600 { window.append(item) }
+    window.sent(from: 1, count: 600)
+    window.goBack()
+    let (first, items) = window.pending(limit: 200)
+    #expect(first == 1 && items.count == 200)
+    #expect(window.acknowledge(600).count == 600)
+    window.sent(from: first, count: items.count)
+    #expect(window.cursor == 601 && window.unsent == 0)
+    // Overtaken in its middle; and with more said since.
+    for item in 601...1000 { window.append(item) }
+    let (second, more) = window.pending(limit: 200)
+    _ = window.acknowledge(700)
+    window.sent(from: second, count: more.count)
+    #expect(window.cursor == 801 && window.unsent == 200)
+  }
+
+  @Test func whatFollowsOnAnItemThatHasToGoAgainGoesAgainWithIt() {
+    var window = SendWindow<Int>()
+    for item in 1...3 { window.append(item) }
+    window.sent(from: 2, count: 1)
+    #expect(window.cursor == 1)
+    window.sent(from: 1, count: 1)
+    window.sent(from: 2, count: 1)
+    #expect(window.cursor == 3)
+  }
+
+  /// Rule `sequence`.
   @Test func everyLossAndRepetitionStillCommitsEveryItemOnceAndInOrder() {
     var random = SystemRandomNumberGenerator()
     for _ in 0..<300 {
@@ -82,8 +113,14 @@ import Testing
       var received: [Int] = []
       var next = 1
       var steps = 0
+      // Handed to the stream; that it was is not heard yet.
+      var underWay: [(first: UInt64, count: Int)] = []
       while received.count < 40 && steps < 20_000 {
         steps += 1
+        if let batch = underWay.first, Bool.random(using: &random) {
+          window.sent(from: batch.first, count: batch.count)
+          underWay.removeFirst()
+        }
         switch Int.random(in: 0..<6, using: &random) {
         case 0:
           if next <= 40 {
@@ -96,7 +133,7 @@ import Testing
           let (first, items) = window.pending(limit: Int.random(in: 1...5, using: &random))
           guard !items.isEmpty else { continue }
           let batch = Array(items)
-          window.sent(batch.count)
+          underWay.append((first, batch.count))
           if Bool.random(using: &random) { continue }  // lost on the way
           for _ in 0...Int.random(in: 0...1, using: &random) {
             if case .apply(let from) = committed.judge(incarnation: a, first: first, count: batch.count, oldest: window.oldest) {

@@ -52,6 +52,13 @@ enum Samples {
   static let output = OutputFrame(
     agent: agent, from: address, sequence: 12, oldest: 11,
     slices: [OutputSlice(attempt: AttemptID(task: task), offset: 5, segments: [[1, 2], [2, 1]])], bytes: [0, 0xff, 0x0a])
+  /// Since the first release a slice may say what was overwritten.
+  static let outputPastItsCap = OutputFrame(
+    agent: agent, from: address, sequence: 12, oldest: 11,
+    slices: [
+      OutputSlice(
+        attempt: AttemptID(task: task), offset: 95, segments: [[1, 2], [2, 1]], dropped: DroppedMiddle(from: 16, count: 64))
+    ], bytes: [0, 0xff, 0x0a])
 }
 
 @Suite struct GoldenTests {
@@ -89,12 +96,21 @@ enum Samples {
     let text = String(decoding: try Frame(bytes: bytes).header, as: UTF8.self)
     let unknown = text.replacingOccurrences(of: "\"deadline\"", with: "\"fromLater\"")
     #expect(unknown != text)
-    let read = try ReportBatch(bytes: try Frame(kind: .report, header: Array(unknown.utf8)).bytes)
+    let read = try ReportBatch(bytes: Frame(kind: .report, header: Array(unknown.utf8)).bytes)
     #expect(read.events[0].deadline == nil && read.events[0].startedAt == 1_700_000_000_000)
   }
 
   @Test func outputOfVersion1IsRead() throws {
     #expect(try OutputFrame(bytes: try golden("output.v1", try Samples.output.encoded())) == Samples.output)
+  }
+
+  @Test func outputPastItsCapIsReadAlsoByWhoDoesNotKnowThat() throws {
+    let bytes = try golden("output-dropped.v1", try Samples.outputPastItsCap.encoded())
+    #expect(try OutputFrame(bytes: bytes) == Samples.outputPastItsCap)
+    let frame = try Frame(bytes: bytes)
+    let unknown = String(decoding: frame.header, as: UTF8.self).replacingOccurrences(of: "\"dropped\"", with: "\"fromLater\"")
+    let read = try OutputFrame(bytes: Frame(kind: .output, header: Array(unknown.utf8), body: frame.body).bytes)
+    #expect(read.slices[0].dropped == nil && read.slices[0].offset == 95 && read.bytes == [0, 0xff, 0x0a])
   }
 
   @Test func fieldsOfLaterVersionsAreIgnored() throws {

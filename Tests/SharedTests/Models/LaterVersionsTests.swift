@@ -53,6 +53,7 @@ import Testing
     #expect(try ControlMessage(bytes: cause).cause == .cancelled)
   }
 
+  /// Rule `versions`.
   @Test func whatIsOneVersionApartIsUnderstoodAndWhatIsTwoApartIsRefusedInWords() throws {
     let own = Protocol.version
     for apart in [-1, 0, 1] { #expect(Protocol.speaks(own + apart)) }

@@ -56,6 +56,8 @@ final class Attempt {
   /// Its runner is gone, and what that left behind is being ended (`Worker+Leftovers`).
   var clearing: Clearing?
 
+  /// Which record of the journal is its first; 0: one that an earlier process wrote. Not confirmed before that is durable.
+  var firstCount: UInt64 = 0
   var ending: JournalRecord.Ending?
   /// Which record of the journal holds the end.
   var endCount: UInt64?
@@ -115,13 +117,20 @@ enum InboxReading {
         return .success(
           Reading(
             id: id, meantFor: envelope.journal, number: envelope.number, spec: envelope.spec, plain: nil,
-            startBefore: envelope.startBefore))
-      case .plain(let name, let command):
+            startBefore: envelope.startBefore, entry: bytes))
+      case .plain(var name, var command):
+        var entry = bytes
+        if name.count > Resolution.longest || command.count > Resolution.longest {
+          // Nobody runs it. Cut right behind the limit: enough to be refused for, and every record of it is read back.
+          name = Array(name.prefix(Resolution.longest + 1))
+          command = Array(command.prefix(Resolution.longest + 1))
+          entry = Frame(kind: .plain, header: name, body: command).bytes
+        }
         let spec = TaskSpec(taskname: String(decoding: name, as: UTF8.self), command: Base64Bytes(command))
         return .success(
           Reading(
             id: id, meantFor: nil, number: .zero, spec: spec, plain: PlainTask(name: name, command: command, takenAt: wall),
-            startBefore: nil))
+            startBefore: nil, entry: entry))
       }
     } catch {
       return .failure(error)
@@ -135,5 +144,12 @@ enum InboxReading {
     var spec: TaskSpec
     var plain: PlainTask?
     var startBefore: Int64?
+    /// As it is journaled.
+    var entry: [UInt8]
   }
+}
+
+extension PlainTask {
+  /// By which name its newest run is found besides its own. None without a name: that would be the agent's own key.
+  var alias: [UInt8]? { name.bytes.isEmpty || name.bytes.count > Resolution.longest ? nil : name.bytes }
 }

@@ -31,6 +31,8 @@ final class Attempts {
     sends = contents.sends
     for id in settled.keys { learn(id) }
     for id in parked.keys { learn(id) }
+    // The file may still hold what is forgotten; what is open is added, and brings its name.
+    dropAliases()
   }
 
   /// The highest attempt that is known of a task; it need not have been started.
@@ -54,9 +56,7 @@ final class Attempts {
     live[attempt.id] = attempt
     learn(attempt.id)
     count(attempt.stage, 1)
-    if let plain = attempt.plain, attempt.id.task >= aliases[plain.name.bytes] ?? .min {
-      aliases[plain.name.bytes] = attempt.id.task
-    }
+    if let alias = attempt.plain?.alias, attempt.id.task >= aliases[alias] ?? .min { aliases[alias] = attempt.id.task }
   }
 
   func move(_ attempt: Attempt, to stage: Attempt.Stage) {
@@ -106,6 +106,7 @@ final class Attempts {
       if place.isPlain { plain.append(id) } else { newest = max(newest ?? id.task, id.task) }
     }
     for id in plain { settled[id] = nil }
+    if !plain.isEmpty { dropAliases() }
     return (newest, plain)
   }
 
@@ -114,6 +115,15 @@ final class Attempts {
     forgotten = max(forgotten ?? newest, newest)
     settled = settled.filter { $0.key.task > newest }
     laterAttempts = laterAttempts.filter { $0.key > newest }
+    dropAliases()
+  }
+
+  /// A name goes with its newest run.
+  private func dropAliases() {
+    aliases = aliases.filter { _, task in
+      let id = AttemptID(task: task)
+      return live[id] != nil || parked[id] != nil || settled[id] != nil
+    }
   }
 
   private func count(_ stage: Attempt.Stage, _ by: Int) {

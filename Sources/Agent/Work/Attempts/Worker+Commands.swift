@@ -47,7 +47,8 @@ extension Worker {
     let wall = ProcessBoot.wallMilliseconds
     switch reply {
     case .nothing: break
-    case .sayUnknown: say(SaidEvent(event: ReportEvent(.unknown, attempt: id)))
+    // Without room: it is asked again.
+    case .sayUnknown: if hasRoom { say(SaidEvent(event: ReportEvent(.unknown, attempt: id))) }
     case .report:
       report(id, attempt)
       if message.output == true, let attempt = attempts[id] { shipAgain(attempt) }
@@ -70,8 +71,9 @@ extension Worker {
     }
   }
 
-  /// Says again what the journal says.
+  /// Says again what the journal says. Without room it is said in its turn, or asked again.
   private func report(_ id: AttemptID, _ attempt: Attempt?) {
+    guard hasRoom else { return }
     guard let attempt = attempt ?? unpark(id) else { return reportSettled(id) }
     guard AttemptFlow.mayReport(attempt.knowledge) else { return }
     switch attempt.stage {
@@ -121,9 +123,8 @@ extension Worker {
         guard let id = record.attempt, attempts.knowledge(of: id).record == .none else { return false }
         return seen.insert(id).inserted
       }
-      let placed = try journal.append(fresh)
-      _ = try await journal.sync()
-      for place in placed {
+      // Known from here on, though not durable yet: as with what is taken.
+      for place in try journal.append(fresh) {
         switch place.record {
         case .tombstone(let id, let cause, let number, let wall):
           attempts.sends = max(attempts.sends, number)
@@ -133,6 +134,7 @@ extension Worker {
         default: break
         }
       }
+      _ = try await journal.sync()
     } catch {
       inTrouble("cancels have to wait", error)
     }

@@ -28,6 +28,7 @@ extension Worker {
     forgetOld()
     countHours()
     sweepSoon()
+    waitForOrphans()
   }
 
   /// Hand-offs are not synced: of what a power cut may have taken them from, the runners' records tell (rule `records`).
@@ -105,20 +106,44 @@ extension Worker {
       if AttemptFlow.mayReport(attempt.knowledge) { unsaid.append(attempt.id) }
       return
     }
-    if attempt.handOff != nil { return judge(attempt) }
-    // Not handed off as far as the journal knows: started all the same if its output file is there.
-    let traces = AttemptTraces(runnerLives: false, exitRecord: false, outputFile: Files.exists(outputPath(attempt)))
+    if attempt.handOff != nil { judge(attempt) } else { lookWhetherStarted(attempt) }
+  }
+
+  /// One that was not handed off as far as the journal knows was started all the same if its output file is there.
+  func lookWhetherStarted(_ attempt: Attempt) {
+    var isThere = true
+    do throws(FileError) {
+      isThere = try Files.isThere(outputPath(attempt))
+    } catch {
+      if mayPass(error.code, attempt) {
+        // A runner may have it: until that is known it is neither started nor ended as one that was not.
+        if attempt.stage == .waiting { attempts.move(attempt, to: .working) }
+        return judgeLater(attempt, error.code)
+      }
+      // Nobody will ever be able to tell: on the safe side.
+    }
+    let traces = AttemptTraces(runnerLives: false, exitRecord: false, outputFile: isThere)
     if case .lost = AttemptFlow.judge(attempt.knowledge, traces) {
-      guard attempt.knowledge.takenThisBoot, traces.outputFile else {
+      guard attempt.knowledge.takenThisBoot, isThere else {
         return lose(attempt, "the host was started anew before it was started")
       }
-      clear(attempt, nil)
+      return clear(attempt, nil)
     }
+    guard attempt.stage == .working else { return }
+    attempts.move(attempt, to: .waiting)
+    if attempt.killAsked != nil {
+      let note = "it was ended before it was started"
+      return end(attempt, VerdictMaking.unstarted(.cancelled, note: note, at: ProcessBoot.wallMilliseconds))
+    }
+    guard attempt.knowledge.confirmed else { return }
+    queue.append(attempt.id)
+    takenLater.append(attempt.id)
+    tellBell.ring()
   }
 
   /// Makes ready to ship all of the output of an attempt that has ended.
   func resumeOutput(_ attempt: Attempt) {
-    guard let verdict = attempt.verdict, verdict.outputBytes > 0, Files.exists(outputPath(attempt)) else {
+    guard let verdict = attempt.verdict, verdict.outputBytes > 0, mayHaveOutput(attempt) else {
       attempt.isOutputDone = true
       return
     }
@@ -132,6 +157,11 @@ extension Worker {
     }
     attempt.feed = feed
     feedIsReady(attempt)
+  }
+
+  /// Where nobody can tell, its feed tries to read it, as often as it does.
+  private func mayHaveOutput(_ attempt: Attempt) -> Bool {
+    do throws(FileError) { return try Files.isThere(outputPath(attempt)) } catch { return true }
   }
 
   /// After a change of identity what was not started is not started any more: the journal may have forgotten that it was.

@@ -14,7 +14,10 @@ extension Worker {
         advanceQueue()
         continue
       }
-      if let limit = attempt.startBefore, let now = clock.milliseconds(), now >= limit {
+      let time = clock.milliseconds()
+      // Started now it might be after its time, called expired it might be before. Soon somebody can tell the time, or nobody will.
+      if attempt.startBefore != nil, time == nil, MonotonicTime.now < clockAwaitedUntil { break }
+      if let limit = attempt.startBefore, let time, time >= limit {
         advanceQueue()
         end(
           attempt,
@@ -89,13 +92,6 @@ extension Worker {
   private func timeLimit(of spec: TaskSpec, isScript: Bool) -> Duration? {
     guard let seconds = spec.timeout else { return isScript ? settings.script.timeout : settings.task.timeout }
     return seconds < 0 ? nil : .seconds(min(seconds, 1e12))
-  }
-
-  /// The limit that the attempt got, or would get now.
-  func timeLimit(of attempt: Attempt) -> Duration? {
-    guard let spec = attempt.spec else { return nil }
-    let program = try? Resolution.resolve(spec, scripts: settings.script.path, search: environment.search(spec))
-    return timeLimit(of: spec, isScript: program?.isScript ?? false)
   }
 
   /// Writes the hand-off, then gives the attempt to the runner (rule `handFirst`).

@@ -97,9 +97,11 @@ final class Engine: SerialExecutor {
   // MARK: Descriptors and timers; on the engine's thread only
 
   /// Calls the handler whenever the descriptor is readable, hung up or in error, until `forget`.
+  /// - Returns: false where that cannot be had; then there is nothing to forget.
   func watch(_ descriptor: Int32, _ handler: @escaping Handler) -> Bool {
+    guard cepoll_add(epoll, descriptor, cepoll_in, UInt64(descriptor) + 1) == 0 else { return false }
     own { $0.watched[descriptor] = handler }
-    return cepoll_add(epoll, descriptor, cepoll_in, UInt64(descriptor) + 1) == 0
+    return true
   }
 
   /// Before the descriptor is closed.

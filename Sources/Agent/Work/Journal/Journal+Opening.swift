@@ -1,7 +1,8 @@
-// Opening a journal. A torn tail is cut off. Where readable records follow unreadable bytes, or the first bytes are not what they were, the
-// file is set aside as it was and the caller is told, for then the journal lacks something and has to take a new identity: it goes on in a new
-// file with what could be read. Crash points: the new file has the new identity before it takes the journal's name; until then the old one is
-// found again as it was.
+// Opening a journal. A torn tail is cut off, and what was cut off is set aside in a small file of its own. Where readable records follow
+// unreadable bytes, or the first bytes are not what they were, the file is set aside as it was and the caller is told, for then the journal
+// lacks something and has to take a new identity: it goes on in a new file with what could be read. Crash points: the new file has the new
+// identity before it takes the journal's name; until then the old one is found again as it was; a tail is cut off once it stands aside.
+// What if: there is no room to set a tail aside: it is cut off all the same, for an agent has to start on a full disk, and the caller is told.
 
 import Glibc
 import Shared
@@ -11,10 +12,24 @@ extension Journal {
     var journal: Journal
     var contents: JournalContents
     /// Bytes cut off at the end.
-    var torn: UInt64
+    var torn = TornTail()
+    /// No record could be read: it is a new one.
+    var isNew: Bool
     /// Where the damaged file was set aside; nil: every byte was read.
     var damaged: String?
   }
+
+  /// What was no whole record at a journal's end.
+  struct TornTail {
+    var bytes: UInt64 = 0
+    /// Where they were set aside; nil: nowhere.
+    var aside: String?
+    /// Why they could not be.
+    var fault: FileError?
+  }
+
+  /// So many torn tails are kept, the newest ones.
+  static let tailsKept = 2
 
   /// Opens the journal or begins a new one. Blocks.
   /// - Parameter compactFrom: a larger file is written anew without what nobody needs, now and while it grows.
@@ -31,7 +46,9 @@ extension Journal {
       // The file is as good as it was.
       return opened
     }
-    return try read(try reopen(path), compactFrom, wasDamaged: nil)
+    var compacted = try read(try reopen(path), compactFrom, wasDamaged: nil)
+    compacted.torn = opened.torn
+    return compacted
   }
 
   private static func reopen(_ path: String) throws(AgentWorkError) -> JournalFile {
@@ -75,9 +92,8 @@ extension Journal {
     }
     let size = file.size
     let end = head == .new ? UInt64(JournalRecord.magic.count) : reader.offset
-    let torn = size - min(end, size)
     do {
-      if torn > 0 { try file.truncate(to: end) }
+      let torn = try cutOff(file, from: head == .new ? 0 : end, to: size)
       let rewriteAt = max(compactFrom, size > compactFrom ? end * 2 : 0)
       let journal = Journal(
         path: file.path, compactFrom: compactFrom,
@@ -94,7 +110,7 @@ extension Journal {
         // What is taken as durable from here on must be: a crash may have left it in the kernel alone.
         try file.sync()
       }
-      return Opened(journal: journal, contents: contents, torn: torn, damaged: aside)
+      return Opened(journal: journal, contents: contents, torn: torn, isNew: position.count == 0, damaged: aside)
     } catch let error as AgentWorkError {
       throw error
     } catch {
@@ -116,6 +132,56 @@ extension Journal {
     if case .record = try reader.next(file.path) { return .damaged }
     if head.allSatisfy({ $0 == 0 }) { return .new }
     throw .journal("\(file.path) is not a journal of this program, or of a newer one")
+  }
+
+  private static func cutOff(_ file: JournalFile, from start: UInt64, to end: UInt64) throws(FileError) -> TornTail {
+    guard end > start else { return TornTail() }
+    var torn = TornTail(bytes: end - start)
+    do throws(FileError) {
+      torn.aside = try setAside(file, from: start, to: end)
+    } catch {
+      torn.fault = error
+    }
+    try file.truncate(to: start)
+    return torn
+  }
+
+  /// Copies the end of the file into one beside it, and removes the oldest of such.
+  private static func setAside(_ file: JournalFile, from start: UInt64, to end: UInt64) throws(FileError) -> String {
+    let prefix = "\(file.path).torn-"
+    var former = numbers(of: prefix)
+    // Two in one millisecond, or after a clock that was set back: the later one is the newer one.
+    let number = max(WallTime.now().milliseconds, (former.last ?? .min) &+ 1)
+    let path = "\(prefix)\(number)"
+    let copy = try JournalFile(path, flags: O_CREAT | O_EXCL)
+    do throws(FileError) {
+      var offset = start
+      while offset < end {
+        let piece = try file.bytes(from: offset, to: min(end, offset + (1 << 16)))
+        try copy.write(piece, at: offset - start)
+        offset += UInt64(piece.count)
+      }
+      try copy.sync()
+      try Files.syncFolder(of: path)
+    } catch {
+      unlink(path)
+      throw error
+    }
+    former.append(number)
+    for old in former.dropLast(tailsKept) { unlink("\(prefix)\(old)") }
+    return path
+  }
+
+  /// The numbers at the end of names of files that begin like this, the smallest first.
+  private static func numbers(of prefix: String) -> [Int64] {
+    guard let name = prefix.split(separator: "/").last, let folder = opendir(Files.parent(of: prefix)) else { return [] }
+    defer { closedir(folder) }
+    var found: [Int64] = []
+    while let entry = readdir(folder) {
+      let other = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+      if other.hasPrefix(name), let number = Int64(other.dropFirst(name.count)) { found.append(number) }
+    }
+    return found.sorted()
   }
 
   /// Sets the file aside, and puts another one in its place: what of it can be read, then a new identity.

@@ -60,8 +60,9 @@ final class Journal: Sendable {
 
   // MARK: Writing
 
-  /// Appends records, in order, in one write. They are not durable until `sync`.
+  /// Appends records, in order, in one write: all of them or none. They are not durable until `sync`.
   /// - Returns: the records with their places.
+  /// - Throws: also for one that is too long to be read back.
   @discardableResult
   func append(_ records: [JournalRecord]) throws(AgentWorkError) -> [PlacedRecord] {
     guard !records.isEmpty else { return [] }
@@ -85,7 +86,11 @@ final class Journal: Sendable {
       if case .identity(let id) = record { next.journal = id }
       let offset = state.end + UInt64(bytes.count)
       placed.append(PlacedRecord(offset: offset, count: next.count, nonce: next.nonce, record: record))
-      JournalScanner.frame(try record.payload(count: next.count, nonce: next.nonce), into: &bytes)
+      let payload = try record.payload(count: next.count, nonce: next.nonce)
+      guard payload.count <= JournalRecord.maximumPayload else {
+        throw AgentWorkError.journal("a record of \(payload.count) bytes is longer than any may be")
+      }
+      JournalScanner.frame(payload, into: &bytes)
     }
     try reserve(for: UInt64(bytes.count), essential: records.allSatisfy(\.isEssential), &state)
     do {

@@ -21,7 +21,7 @@ struct JournalContents: Sendable {
   struct HandOff: Sendable, Equatable {
     var records: [UInt8]
     var runner: ProcessIdentity
-    /// Where in the records its own begin, or anything before that.
+    /// Where in the records its own begin is, or would be; 0: not known.
     var start: UInt64 = 0
   }
 
@@ -71,7 +71,9 @@ struct JournalContents: Sendable {
       sends = max(sends, number)
       guard !knows(id) else { return }
       unsettled[id] = Entry(entry: entry, takenAt: wall, takenOn: bootID ?? "", takenUnder: journal)
-      if case .plain(let name, _)? = try? InboxEntry(bytes: entry) { learn(name, id.task) }
+      if case .plain(let name, _)? = try? InboxEntry(bytes: entry) {
+        learn(PlainTask(name: name, command: [], takenAt: wall), id.task)
+      }
     case .tombstone(let id, let cause, let number, _):
       sends = max(sends, number)
       // Once more, because the first could not be synced: the same word, now in this place.
@@ -88,7 +90,7 @@ struct JournalContents: Sendable {
       }
       unsettled[id, default: Entry()].ending = ending
       unsettled[id]?.lastWord = placed.count
-      if let plain = ending.plain { learn(plain.name.bytes, id.task) }
+      if let plain = ending.plain { learn(plain, id.task) }
     case .parked(let id, let records, let start):
       guard let entry = unsettled[id], entry.ending != nil, let count = entry.lastWord else { return }
       unsettled[id] = nil
@@ -120,9 +122,9 @@ struct JournalContents: Sendable {
     settled = settled.filter { !($0.value.isPlain && $0.value.isDue(hour)) }
   }
 
-  private mutating func learn(_ name: [UInt8], _ task: ULID) {
+  private mutating func learn(_ plain: PlainTask, _ task: ULID) {
     newestPlain = max(newestPlain, task)
-    if task >= aliases[name] ?? .min { aliases[name] = task }
+    if let alias = plain.alias, task >= aliases[alias] ?? .min { aliases[alias] = task }
   }
 }
 

@@ -30,6 +30,26 @@ final class JournalFile: Sendable {
     }
   }
 
+  /// What stands there, all of it.
+  func bytes(from start: UInt64, to end: UInt64) throws(FileError) -> [UInt8] {
+    guard end > start else { return [] }
+    var failure: Int32 = 0
+    let bytes = [UInt8](unsafeUninitializedCapacity: Int(clamping: end - start)) { target, count in
+      while count < target.count {
+        let got = pread(
+          descriptor, target.baseAddress.map { $0 + count }, target.count - count, off_t(clamping: start) + off_t(count))
+        if got < 0 && errno == EINTR { continue }
+        if got <= 0 {
+          failure = got < 0 ? errno : EIO
+          return
+        }
+        count += got
+      }
+    }
+    if failure != 0 { throw FileError("read", path, code: failure) }
+    return bytes
+  }
+
   func truncate(to size: UInt64) throws(FileError) {
     guard ftruncate(descriptor, off_t(clamping: size)) == 0 else { throw FileError("cut the tail of", path) }
   }

@@ -18,7 +18,7 @@ enum JournalRecord: Sendable, Equatable {
   /// Never to be taken.
   case tombstone(AttemptID, EndCause, number: SendNumber, wallMilliseconds: Int64)
   /// A runner is about to get it. Not synced: a crash of the agent does not lose it, and after one of the host the output file tells.
-  /// `start`: where in the records its own begin, or anything before that.
+  /// `start`: where in the records its own begin is, or would be; 0: not known.
   case handedOff(AttemptID, records: [UInt8], runner: ProcessIdentity, start: UInt64 = 0)
   /// Synced before it is reported.
   case ended(AttemptID, Ending)
@@ -61,7 +61,10 @@ enum JournalRecord: Sendable, Equatable {
 extension JournalRecord {
   static let magic = Array("MUSTJNL1".utf8)
   static let frameHeader = 8
+  /// What is longer is no record: none is written.
   static let maximumPayload = 32 << 20
+  /// So many bytes of an inbox entry are taken, with everything else that stands in its record.
+  static let longestEntry = maximumPayload - 4096
 
   /// The payload, count and nonce included.
   func payload(count: UInt64, nonce: Nonce) throws -> [UInt8] {

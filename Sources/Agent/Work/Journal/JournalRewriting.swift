@@ -65,6 +65,8 @@ struct JournalSieve {
   /// Under which identity, on which boot, in which hour: kept where a record that stays follows.
   private var pending: [(kind: Kind, frame: [UInt8], count: UInt64)] = []
   private enum Kind { case identity, opened, hour }
+  /// The latest so far: what follows is of that hour, also behind a record of an earlier one (`recover` writes hour 0).
+  private var hour: UInt32 = 0
 
   init(_ contents: JournalContents, last: UInt64) {
     self.contents = contents
@@ -73,12 +75,13 @@ struct JournalSieve {
 
   /// The frames to be kept now, in order, that of the record given perhaps among them.
   mutating func sift(_ placed: PlacedRecord, _ frame: ArraySlice<UInt8>) -> [(frame: [UInt8], count: UInt64)] {
+    let isNew = placed.count + JournalRewriting.untouched > last
     if let kind = kind(placed.record) {
       pending.removeAll { $0.kind == kind }
       pending.append((kind, Array(frame), placed.count))
-      return placed.count + JournalRewriting.untouched > last ? flush() : []
+      return isNew ? flush() : []
     }
-    guard placed.count + JournalRewriting.untouched > last || stays(placed) else { return [] }
+    guard isNew || stays(placed) else { return [] }
     return flush() + [(Array(frame), placed.count)]
   }
 
@@ -87,20 +90,27 @@ struct JournalSieve {
     return pending.map { ($0.frame, $0.count) }
   }
 
-  private func kind(_ record: JournalRecord?) -> Kind? {
+  /// Nil also for an hour that has passed already: it says nothing.
+  private mutating func kind(_ record: JournalRecord?) -> Kind? {
     switch record {
-    case .identity: .identity
-    case .opened: .opened
-    case .hour: .hour
-    default: nil
+    case .identity: return .identity
+    case .opened: return .opened
+    case .hour(let hour):
+      guard hour >= self.hour else { return nil }
+      self.hour = hour
+      return .hour
+    default: return nil
     }
   }
 
   private func stays(_ placed: PlacedRecord) -> Bool {
     // What a newer agent wrote.
     guard let record = placed.record else { return true }
-    if case .compacted = record { return false }
-    if case .forgotten(let id) = record { return id == contents.forgotten }
+    switch record {
+    case .compacted, .hour: return false
+    case .forgotten(let id): return id == contents.forgotten
+    default: break
+    }
     guard let id = record.attempt else { return true }
     if contents.unsettled[id] != nil { return true }
     switch record {
@@ -121,7 +131,7 @@ extension Journal {
   }
 
   /// After a failed sync: writes the file anew, whatever that saves. Then, or where only a write has failed, tries whether records are taken
-  /// again, with one that says nothing. Blocks.
+  /// again, with one that says nothing (an hour that has passed). Blocks.
   func recover() throws(AgentWorkError) {
     if fault != nil { try rewrite(always: true) { _ in } }
     do {
@@ -186,7 +196,7 @@ extension Journal {
     step(.synced)
     // Nothing is appended from here on until the new file is in place.
     let waiters = try state.withLock { state -> [Waiter] in
-      let tail = try bytes(old, from: durableEnd, to: state.syncedEnd)
+      let tail = try old.bytes(from: durableEnd, to: state.syncedEnd)
       try new.add(records: tail + state.unsynced)
       try new.flush()
       try new.file.sync()
@@ -228,24 +238,5 @@ extension Journal {
       case .damage, .end: throw AgentWorkError.journal("\(path) cannot be read back as it was written")
       }
     }
-  }
-
-  private func bytes(_ file: JournalFile, from start: UInt64, to end: UInt64) throws(FileError) -> [UInt8] {
-    guard end > start else { return [] }
-    var failure: Int32 = 0
-    let bytes = [UInt8](unsafeUninitializedCapacity: Int(clamping: end - start)) { target, count in
-      while count < target.count {
-        let got = pread(
-          file.descriptor, target.baseAddress.map { $0 + count }, target.count - count, off_t(clamping: start) + off_t(count))
-        if got < 0 && errno == EINTR { continue }
-        if got <= 0 {
-          failure = got < 0 ? errno : EIO
-          return
-        }
-        count += got
-      }
-    }
-    if failure != 0 { throw FileError("read", path, code: failure) }
-    return bytes
   }
 }

@@ -7,10 +7,47 @@
 // journaled; no wall clock has a say, neither this host's nor the one in a ULID. Then of ids that dashboards made the newest is kept.
 // Plain tasks' ids, which this host's clock made, never raise that: nobody else will ever send one.
 
+import Glibc
 import Shared
 
 extension Worker {
   private static let retry = Duration.seconds(1)
+
+  /// Says what was found when the journal was opened: nothing of it goes without a word.
+  static func tell(of opened: Journal.Opened, _ surroundings: WorkSurroundings) {
+    let (logger, file) = (surroundings.logger, opened.journal.path)
+    if opened.torn.bytes > 0 {
+      logger.warning(
+        "the journal's last record was torn: it was cut off",
+        metadata: [
+          "file": "\(file)", "bytes": "\(opened.torn.bytes)",
+          "kept": "\(opened.torn.aside ?? opened.torn.fault.map { "nowhere: \($0)" } ?? "nowhere")",
+        ])
+    }
+    if let damaged = opened.damaged {
+      logger.error(
+        "the journal was unreadable in its middle: it goes on under a new identity, the damaged file is kept",
+        metadata: ["file": "\(damaged)"])
+    }
+    if opened.isNew, hasRunBefore(surroundings) {
+      logger.error(
+        "the journal was gone or empty though this agent has run before: it begins under a new identity, what was open is not known any more",
+        metadata: ["file": "\(file)"])
+    }
+  }
+
+  /// Whether there is output or a runner's record of this agent's runs.
+  private static func hasRunBefore(_ surroundings: WorkSurroundings) -> Bool {
+    if !LostHandOffs.files(surroundings.settings.runnersFolder).isEmpty { return true }
+    guard let folder = opendir(surroundings.settings.runsFolder) else { return false }
+    defer { closedir(folder) }
+    while let entry = readdir(folder) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+      // Agents may share a folder for their logs.
+      if name.hasSuffix(".log"), RunID(String(name.dropLast(4)))?.agent == surroundings.uuid { return true }
+    }
+    return false
+  }
 
   /// The journal takes nothing: said once per reason, and in `health` until it does again.
   func inTrouble(_ consequence: String, _ error: AgentWorkError) {

@@ -14,7 +14,7 @@ final class OutputFeed {
 
   let id: AttemptID
   let path: [UInt8]
-  /// Where in the records its own begin, or anything before that.
+  /// Where in the records its own begin is, or would be; 0: not known.
   let start: UInt64
   private let run: String
   private let attempt: UInt64
@@ -39,6 +39,10 @@ final class OutputFeed {
   }
   /// Why the records could not be read to their end the last time.
   private(set) var fault: Int32?
+  /// Another attempt was begun behind it, or where it had to be. A runner has one at a time.
+  private var isPassed = false
+  /// The runner whose records these are has refused it or is done with it: also if it lives, it is none of this attempt's any more.
+  var isLetGo: Bool { state.refused != nil || isPassed }
   /// A part of the records was unreadable.
   private(set) var isDamaged = false
   /// The output file holds less than the records say.
@@ -48,7 +52,7 @@ final class OutputFeed {
   private static let patience = 300
 
   /// - Parameters:
-  ///   - records: where the attempt's records begin, or anything before that.
+  ///   - offset: where in the records its begin is, or would be; 0: not known.
   init(_ attempt: Attempt, records: [UInt8], offset: UInt64, path: String) {
     id = attempt.id
     start = offset
@@ -92,7 +96,9 @@ final class OutputFeed {
     switch record {
     case .begin(let begin):
       guard begin.run == run, begin.attempt == attempt else {
-        if state.begin != nil { isClosed = true }
+        // Where the start is not known (0), those before this attempt are passed over.
+        isPassed = isPassed || state.begin != nil || start > 0
+        isClosed = isClosed || isPassed
         return
       }
       state = RecordedAttempt()
@@ -102,6 +108,9 @@ final class OutputFeed {
         .begin(
           BeginRecord(run: run, attempt: attempt, outputPath: path, cap: .max, wallMilliseconds: exit.startedWallMilliseconds)))
       ahead = exit.total > 0 ? [Runner.Segment(.unknown, exit.total)] : []
+    case .refused(let refused) where state.begin == nil && refused.run == run && refused.attempt == attempt:
+      // Refused before it was begun: for want of descriptors, say.
+      break
     default:
       // Records of attempts before this one.
       guard state.begin != nil else { return }
@@ -182,7 +191,8 @@ final class OutputFeed {
       switch read(from: next, limit: Int(clamping: wanted)) {
       case .bytes(let bytes):
         failures = 0
-        let slice = OutputSlice(attempt: id, offset: Int64(clamping: next), segments: cut(UInt64(bytes.count)))
+        let slice = OutputSlice(
+          attempt: id, offset: Int64(clamping: next), segments: cut(UInt64(bytes.count)), dropped: dropped)
         return (slice, bytes)
       case .gone(let until): _ = cut(max(until, next + 1) - next)
       // In the ring nobody can tell yet whether these bytes were overwritten: later, at the latest once the exit is known.
@@ -197,6 +207,15 @@ final class OutputFeed {
         _ = cut(wanted)
       }
     }
+  }
+
+  /// What the ring has overwritten, as far as was read in the records: never less than what is missing before `next`, and never more than
+  /// the verdict will say.
+  private var dropped: DroppedMiddle? {
+    let (layout, stored) = (state.layout, state.stored)
+    guard stored > layout.head, stored - layout.head > layout.ring else { return nil }
+    return DroppedMiddle(
+      from: Int64(clamping: layout.head), count: Int64(clamping: stored - layout.head - layout.ring))
   }
 
   enum Again {

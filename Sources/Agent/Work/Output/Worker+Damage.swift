@@ -29,7 +29,7 @@ extension Worker {
 
   private func judgeNow(_ id: AttemptID) {
     guard let attempt = attempts[id], attempt.stage == .working, adopted[id] == nil, !isOver else { return }
-    judge(attempt)
+    if attempt.handOff != nil { judge(attempt) } else { lookWhetherStarted(attempt) }
     startNext()
   }
 

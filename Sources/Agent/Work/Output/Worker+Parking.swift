@@ -1,6 +1,6 @@
 // Ends that wait for a dashboard, however many: past a window that is sent and kept in memory they stand in the journal alone, and come back
 // one after the other, in the order in which they ended, as acknowledgements make room. So an agent without a dashboard, which still serves the plain
-// keys, stays at its size and forgets nothing.
+// keys, stays at its size and forgets nothing. What is only under way is not kept for it at all: it is told once there is room, if it still is.
 
 import Runner
 import Shared
@@ -94,9 +94,14 @@ extension Worker {
     return attempt
   }
 
-  /// Says ends that waited for room in the window.
+  /// Says what waited for room in the window: who this is, then what is under way, then ends.
   func sayUnsaid() {
-    while wasRegistered, reports.count < Worker.windowEvents, let id = unsaid.first {
+    if owesHello, wasRegistered, reports.count < Worker.windowEvents {
+      owesHello = false
+      say(SaidEvent(event: ReportEvent(.hello, hello: hello)))
+    }
+    if owesStates, hasRoom { sayUnderWay() }
+    while hasRoom, let id = unsaid.first {
       if let attempt = attempts[id] ?? unpark(id) {
         unsaid.removeFirst()
         sayEnded(attempt)
@@ -105,6 +110,18 @@ extension Worker {
       } else {
         // It cannot be read just now: later, with the next thing that happens.
         return
+      }
+    }
+  }
+
+  /// What has ended meanwhile is told by its end alone, which introduces it where it was never heard of.
+  private func sayUnderWay() {
+    owesStates = false
+    for attempt in attempts.live.values.sorted(by: { $0.id < $1.id }) where AttemptFlow.mayReport(attempt.knowledge) {
+      switch attempt.stage {
+      case .waiting: if !attempt.saidTaken { sayTaken(attempt) }
+      case .working: if !attempt.saidRunning, attempt.startedAt != nil { sayRunning(attempt) }
+      case .ending, .ended: break
       }
     }
   }

@@ -52,7 +52,7 @@ extension Worker {
         log: log(of: attempt),
         state: attempt.verdict?.state ?? .running, exit: attempt.verdict?.exitNumber)
       var commands = [AgentBus.result(Array("\(attempt.run)".utf8), result)]
-      if let plain = attempt.plain { commands.append(AgentBus.result(Array(uuid.text.utf8) + plain.name.bytes, result)) }
+      if let alias = attempt.plain?.alias { commands.append(AgentBus.result(Array(uuid.text.utf8) + alias, result)) }
       writes.append(ResultWrite(attempt: attempt, isLast: isLast, commands: commands))
     }
     return writes

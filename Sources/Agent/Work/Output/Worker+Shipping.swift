@@ -60,10 +60,6 @@ extension Worker {
     return outgoing
   }
 
-  func sent(_ frame: OutgoingFrame) {
-    if frames.cursor == frame.sequence { frames.sent(1) }
-  }
-
   /// One frame of what is due, or nil.
   private func gather() -> SaidFrame? {
     let now = MonotonicTime.now

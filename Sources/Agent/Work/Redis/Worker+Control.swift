@@ -37,7 +37,7 @@ extension Worker {
   /// One control message, or nil after at most a second.
   private func awaitControl() async -> [UInt8]? {
     var seconds = Double.random(in: 0.8...1)
-    if !unconfirmed.isEmpty { seconds = 0.05 }
+    if !confirmable.isEmpty { seconds = 0.05 }
     let call = AgentBus.awaitControl(uuid, seconds: seconds)
     do throws(RedisError) {
       return try await control.blocking(call, for: .seconds(2)).array?.last?.bytes
@@ -52,7 +52,7 @@ extension Worker {
 
   /// What is to be looked at beside the control list.
   private func look(_ message: [UInt8]?) async {
-    let now = MonotonicTime.now
+    let (now, asked) = (MonotonicTime.now, BootTime.now)
     var commands: [RedisCommand] = [AgentBus.inbox(uuid)]
     let looksAtPlain = now >= nextPlainLook && takesMore
     if looksAtPlain { commands.append(AgentBus.plainExists(uuid)) }
@@ -62,7 +62,9 @@ extension Worker {
     if isStalled { commands.append(AgentBus.dashboard) }
     let beats = now >= nextBeat
     if beats { commands.append(renewal()) }
-    if beats, !control.isCluster { commands += [AgentBus.presence(uuid), AgentBus.clock] }
+    let saysPresence = beats || (clock.awaitsDashboard && now < clockAwaitedUntil)
+    let questions = saysPresence && !control.isCluster ? clockQuestions : []
+    commands += questions
     if message != nil { commands.append(AgentBus.moreControl(uuid, limit: 64)) }
     let values: [RedisValue]
     do throws(RedisError) {
@@ -78,17 +80,17 @@ extension Worker {
     let plain = looksAtPlain ? next.next() : nil
     if wantsAcknowledgement, let text = next.next()?.string { acknowledged(text) }
     if isStalled { goAgain(readByDashboard: !(next.next()?.isNull ?? true)) }
-    if beats {
-      heard(renewal: next.next(), asked: now)
-      if control.isCluster { sayPresence() } else { hear(next.next(), next.next(), asked: now) }
-    }
+    if beats { heard(renewal: next.next(), asked: asked) }
+    if !questions.isEmpty { hear(questions.map { _ in next.next() }, asked: asked) }
+    if saysPresence, control.isCluster { sayPresence() }
     guard hasLease else { return }
+    if beats { introduceAgain() }
     let messages = (message.map { [$0] } ?? []) + (message == nil ? [] : next.next()?.array?.compactMap(\.bytes) ?? [])
     await heed(messages)
     if takesMore { await take(AgentBus.entries(inbox)) }
     if looksAtPlain {
       nextPlainLook = now + .milliseconds(900)
-      if plain?.integer == 1 { await movePlain() }
+      if plain?.integer == 1 { await movePlain() } else { plainTaken.passed() }
     }
     await confirm()
     startNext()
@@ -106,8 +108,10 @@ extension Worker {
     do throws(RedisError) {
       let moved = try await control.send(AgentBus.movePlain(uuid, address, ids: fresh)).integer ?? 0
       if moved < 0 {
-        logger.debug("the key with the agent's name holds no commands: it is left alone")
+        plainTaken.met("it carries muster, as results do, or is no hash", kind: "taken")
         nextPlainLook = .now + .seconds(5)
+      } else {
+        plainTaken.passed()
       }
       guard moved > 0 else { return }
       // There may be more.
@@ -131,14 +135,15 @@ extension Worker {
   private func sayPresence() {
     guard !isSayingPresence else { return }
     isSayingPresence = true
-    var commands = [AgentBus.presence(uuid), AgentBus.clock]
+    let questions = clockQuestions
+    var commands = questions
     if beats % Worker.beatsPerProjects == 0 { commands += settings.tags.map { AgentBus.join(uuid, project: $0) } }
     let sending = commands
     Task {
-      let asked = MonotonicTime.now
+      let asked = BootTime.now
       let outcomes = await control.outcomes(of: sending)
       isSayingPresence = false
-      if outcomes.count > 1 { hear(try? outcomes[0].get(), try? outcomes[1].get(), asked: asked) }
+      hear(outcomes.prefix(questions.count).map { try? $0.get() }, asked: asked)
     }
   }
 
@@ -158,23 +163,49 @@ extension Worker {
     return (try? Lease(address: address, beat: beat).encoded()) ?? []
   }
 
-  private func heard(renewal: RedisValue?, asked: MonotonicTime) {
+  private func heard(renewal: RedisValue?, asked: BootTime) {
     // A refusal says nothing about who holds it.
     if let error = renewal?.error { return refused(by: error) }
     if renewal?.integer == 1 { leaseRenewedAt = asked } else { leaseLost("it ran out, or another agent has it") }
   }
 
-  /// Takes in what Redis's clock says, and what the dashboard says of it.
-  func hear(_ presence: RedisValue?, _ ahead: RedisValue?, asked: MonotonicTime) {
-    if let error = presence?.error {
+  /// Says that this agent is there, and asks for the time; where that is not what was expected, also whether a dashboard is there.
+  var clockQuestions: [RedisCommand] {
+    [AgentBus.presence(uuid), AgentBus.clock] + (clock.isInDoubt ? [AgentBus.dashboard] : [])
+  }
+
+  /// Takes in the answers to `clockQuestions`.
+  func hear(_ answers: [RedisValue?], asked: BootTime) {
+    guard answers.count > 1, let presence = answers[0] else { return }
+    if let error = presence.error {
       refused(by: error)
       // It is said all the same that this agent is there.
-      if error.code == .oom { Task { _ = await control.outcomes(of: [AgentBus.presence(uuid, whenFull: true)]) } }
+      if error.code == .oom { Task { await sayPresenceWhenFull() } }
+      return
     }
-    guard let redis = presence?.integer else { return }
     obeyed()
-    if let step = clock.hear(redis: redis, ahead: ahead?.string.flatMap { Int64($0) }, asked: asked) {
-      logger.warning("Redis's clock was set; deadlines stay what they were", metadata: ["milliseconds": "\(step)"])
+    // A dashboard that could not write would say nothing new either.
+    let isAttended = answers.count > 2 && answers[2].map { !$0.isNull && $0.error == nil } ?? false
+    hear(presence, answers[1], isAttended: isAttended, asked: asked)
+  }
+
+  private func sayPresenceWhenFull() async {
+    let asked = BootTime.now
+    let outcomes = await control.outcomes(of: [AgentBus.presence(uuid, whenFull: true), AgentBus.clock])
+    hear(try? outcomes[0].get(), try? outcomes[1].get(), isAttended: false, asked: asked)
+  }
+
+  /// Takes in what Redis's clock says, and what the dashboard says of it.
+  private func hear(_ presence: RedisValue?, _ ahead: RedisValue?, isAttended: Bool, asked: BootTime) {
+    guard let redis = presence?.integer else { return }
+    switch clock.hear(redis: redis, ahead: ahead?.string.flatMap { Int64($0) }, isAttended: isAttended, asked: asked) {
+    case nil: break
+    case .stepped(let milliseconds)?:
+      logger.warning("Redis's clock was set; deadlines stay what they were", metadata: ["milliseconds": "\(milliseconds)"])
+    case .stoodStill(let milliseconds)?:
+      logger.warning(
+        "this host's count since boot stood still, as that of a halted virtual machine does; the clock for deadlines was set by it",
+        metadata: ["milliseconds": "\(milliseconds)"])
     }
   }
 

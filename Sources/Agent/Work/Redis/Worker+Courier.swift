@@ -25,12 +25,17 @@ extension Worker {
     tellBell.ring()
   }
 
+  /// The hello comes first; and without a dashboard the window would else grow for as long as the agent lives.
+  var hasRoom: Bool { wasRegistered && !owesHello && reports.count < Worker.windowEvents }
+
   func sayTaken(_ attempt: Attempt) {
+    guard hasRoom else { return owesStates = true }
     attempt.saidTaken = true
     say(SaidEvent(event: ReportEvent(.taken, attempt: attempt.id, plain: attempt.plain), id: attempt.id))
   }
 
   func sayRunning(_ attempt: Attempt) {
+    guard hasRoom else { return owesStates = true }
     // A task of the plain hash is introduced first.
     if attempt.plain != nil, !attempt.saidTaken { sayTaken(attempt) }
     attempt.saidRunning = true
@@ -41,7 +46,7 @@ extension Worker {
   /// When its time limit is over, by the clock for deadlines; nil: there is none, or Redis did not say its time yet.
   private func deadline(of attempt: Attempt) -> Int64? {
     let (now, at) = (MonotonicTime.now, attempt.backstop.deadline)
-    guard at < .never, let present = clock.milliseconds(at: now) else { return nil }
+    guard at < .never, let present = clock.milliseconds() else { return nil }
     return present + Int64(clamping: (at - now).wholeMilliseconds)
   }
 
@@ -50,8 +55,7 @@ extension Worker {
   func sayEnded(_ attempt: Attempt, again: Bool = false) {
     guard let ending = attempt.ending else { return }
     if attempt.saidEnded && !again { return }
-    // The hello comes first.
-    guard wasRegistered, reports.count < Worker.windowEvents else {
+    guard hasRoom else {
       unsaid.append(attempt.id)
       parkIfIdle(attempt)
       return
@@ -168,9 +172,7 @@ extension Worker {
     if let batch {
       switch accepted(next.next()) {
       case .yes:
-        if generation == self.generation {
-          reports.sent(Int(clamping: batch.first + UInt64(batch.count)) - Int(clamping: reports.cursor))
-        }
+        if generation == self.generation { reports.sent(from: batch.first, count: batch.count) }
       case .full: reportsHeldUntil = .now + .milliseconds(100)
       case .failed: reportsHeldUntil = .now + heldAfterFailure()
       }
@@ -178,7 +180,7 @@ extension Worker {
     for result in writing { written(result, result.commands.map { _ in next.next() }) }
     for frame in sending {
       switch accepted(next.next()) {
-      case .yes: if generation == self.generation { sent(frame) }
+      case .yes: if generation == self.generation { frames.sent(from: frame.sequence, count: 1) }
       case .full: framesHeldUntil = .now + .milliseconds(100)
       case .failed: framesHeldUntil = .now + heldAfterFailure()
       }

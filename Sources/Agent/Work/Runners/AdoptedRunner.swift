@@ -1,5 +1,7 @@
-// A runner that an earlier process of this agent started, still at work on its attempt. It can only be watched (its pidfd, its records)
-// and told to end its attempt (SIGTERM, and `KillRequest` for which signal and grace). Belongs to the engine's thread.
+// A runner that this process is not connected to, still at work on its attempt: started by an earlier one, or cut off from this one. It can
+// only be watched (its pidfd, its records) and told to end its attempt (SIGTERM, and `KillRequest` for which signal and grace).
+// What if: there are no pidfds, on an old kernel or under a filter of system calls: then it is looked for by pid and time of start, each time
+// that its records are. Belongs to the engine's thread.
 
 import CSpawn
 import Glibc
@@ -8,8 +10,10 @@ import Runner
 final class AdoptedRunner {
   let attempt: Attempt
   let identity: ProcessIdentity
-  /// -1 once closed.
+  /// -1 where there is none, and once closed.
   private(set) var pidfd: Int32
+  /// Its end is told by the pidfd.
+  var isWatched = false
   var timer: UInt64?
 
   enum Found {
@@ -21,20 +25,19 @@ final class AdoptedRunner {
   }
 
   static func find(_ identity: ProcessIdentity, attempt: Attempt) -> Found {
+    guard identity.pid > 0 else { return .gone }
     let pidfd = cspawn_pidfd_open(identity.pid)
-    guard pidfd >= 0 else {
+    if pidfd < 0 {
       let code = errno
-      return ReadFault.isShortage(code) ? .unclear(errno: code) : .gone
+      if code == ESRCH || code == EINVAL { return .gone }
+      if ReadFault.isShortage(code) { return .unclear(errno: code) }
     }
+    let runner = AdoptedRunner(identity, attempt, pidfd)
     // Looked at after the pidfd is held: from here on it can only be this process.
     switch identity.life {
-    case true?: return .alive(AdoptedRunner(identity, attempt, pidfd))
-    case false?:
-      Glibc.close(pidfd)
-      return .gone
-    case nil:
-      Glibc.close(pidfd)
-      return .unclear(errno: EMFILE)
+    case true?: return .alive(runner)
+    case false?: return .gone
+    case nil: return .unclear(errno: EMFILE)
     }
   }
 
@@ -47,7 +50,11 @@ final class AdoptedRunner {
   deinit { close() }
 
   func signal(_ number: Int32) {
-    if pidfd >= 0 { _ = cspawn_pidfd_send_signal(pidfd, number) }
+    if pidfd >= 0 {
+      _ = cspawn_pidfd_send_signal(pidfd, number)
+    } else if identity.isAlive {
+      _ = Glibc.kill(identity.pid, number)
+    }
   }
 
   func close() {

@@ -27,6 +27,8 @@ final class RunnerLink {
   }
 
   var hasUnsent: Bool { !outgoing.isEmpty }
+  /// What came is no frame: nothing behind it can be understood.
+  var isBroken: Bool { incoming.isBroken }
 
   func send(_ order: RunnerOrder) {
     outgoing += order.framed

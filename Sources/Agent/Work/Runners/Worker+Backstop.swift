@@ -37,30 +37,31 @@ struct Backstop {
   var wasEnded = false
   /// Why the runner was ended, for the verdict's note.
   var story: String?
+
+  /// - Parameter timeout: 0: none.
+  mutating func keep(_ timeout: UInt64, from start: MonotonicTime, grace: UInt64) {
+    deadline = timeout > 0 ? start + .milliseconds(Int64(clamping: min(timeout, 1 << 60))) : .never
+    self.grace = .milliseconds(Int64(clamping: grace))
+  }
 }
 
 extension Worker {
   /// - Parameter order: as the runner gets it.
   func hold(_ attempt: Attempt, to order: AttemptOrder) {
     let now = MonotonicTime.now
-    attempt.backstop = Backstop(handedOverAt: now, grace: .milliseconds(Int64(clamping: order.graceMilliseconds)))
-    if order.timeoutMilliseconds > 0 {
-      attempt.backstop.deadline = now + .milliseconds(Int64(clamping: min(order.timeoutMilliseconds, 1 << 60)))
-    }
+    attempt.backstop = Backstop(handedOverAt: now)
+    attempt.backstop.keep(order.timeoutMilliseconds, from: now, grace: order.graceMilliseconds)
     armBackstop()
   }
 
-  /// For a run of an earlier process: its limit counts from its start where the records tell that by a clock that does not jump, else from now.
+  /// For a run of an earlier process: to what its runner was told, which the records say; the settings may be others by now. Records of an
+  /// earlier version do not say it: then only kills are answered for. One that was held up past its limit gets its time from now on.
   func hold(adopted attempt: Attempt, _ state: RecordedAttempt) {
-    attempt.backstop = Backstop(handedOverAt: .now, grace: settings.task.grace)
     attempt.backstop.leader = state.started?.pid ?? 0
-    if let limit = timeLimit(of: attempt) {
-      var passed = Duration.zero
-      if let began = state.started?.bootNanoseconds, began > 0 {
-        let now = BootClock.nanoseconds
-        passed = .nanoseconds(Int64(clamping: now - min(began, now)))
-      }
-      attempt.backstop.deadline = .now + max(.zero, limit - passed)
+    if let begin = state.begin, begin.monotonicNanoseconds > 0 {
+      let began = MonotonicTime(nanoseconds: begin.monotonicNanoseconds)
+      attempt.backstop.keep(begin.timeoutMilliseconds, from: began, grace: begin.graceMilliseconds)
+      attempt.backstop.deadline = max(.now, attempt.backstop.deadline)
     }
     armBackstop()
   }
@@ -79,18 +80,23 @@ extension Worker {
   private func lookAtRunners() {
     for link in links.values {
       guard let attempt = link.attempt, attempt.stage == .working else { continue }
-      look(at: attempt, pid: link.process.pid, pidfd: link.process.pidfd)
+      look(at: attempt, runner: link.process.pid) { self.signal(link, $0) }
     }
-    for runner in adopted.values { look(at: runner.attempt, pid: runner.identity.pid, pidfd: runner.pidfd) }
+    for runner in adopted.values {
+      // Not before its records were looked at: it may have let go of the attempt and be at work on another one.
+      look(at: runner.attempt.id)
+      guard adopted[runner.attempt.id] === runner else { continue }
+      look(at: runner.attempt, runner: runner.identity.pid) { runner.signal($0) }
+    }
     if attempts.working > 0 { armBackstop() }
   }
 
-  private func look(at attempt: Attempt, pid: Int32, pidfd: Int32) {
+  private func look(at attempt: Attempt, runner pid: Int32, _ signal: (Int32) -> Void) {
     let patience = surroundings.patience
     let now = MonotonicTime.now
     let hasNotBegun = attempt.startedAt == nil && now >= attempt.backstop.handedOverAt + patience.waking
     if hasNotBegun || now >= attempt.backstop.deadline + patience.waking || attempt.killAsked != nil {
-      signal(pid, pidfd, SIGCONT)
+      signal(SIGCONT)
     }
     guard !attempt.backstop.wasEnded else { return }
     let margin = mode == .kill ? min(patience.backstop, patience.stopping) : patience.backstop
@@ -103,11 +109,18 @@ extension Worker {
     attempt.backstop.wasEnded = true
     attempt.backstop.story = "its runner did not end it in time and was ended itself"
     logger.error("a runner does not do what it was told: it is ended", metadata: ["run": "\(attempt.run)", "runner": "\(pid)"])
-    signal(pid, pidfd, SIGKILL)
+    signal(SIGKILL)
   }
 
-  /// The pid is only used for a child that was not waited for.
-  private func signal(_ pid: Int32, _ pidfd: Int32, _ number: Int32) {
-    if pidfd >= 0 { _ = cspawn_pidfd_send_signal(pidfd, number) } else { _ = Glibc.kill(pid, number) }
+  /// It is this process's child and was not waited for, so its pid is nobody else's.
+  private func signal(_ link: RunnerLink, _ number: Int32) {
+    if link.process.pidfd >= 0 {
+      _ = cspawn_pidfd_send_signal(link.process.pidfd, number)
+    } else {
+      _ = Glibc.kill(link.process.pid, number)
+    }
   }
+
+  /// A runner that was stopped (`kill -STOP $PPID` is enough) goes on.
+  func wake(_ link: RunnerLink) { signal(link, SIGCONT) }
 }

@@ -1,7 +1,6 @@
 // The pool of runners: at most one per slot that serves, started when there is first something for it to do, and kept. What a runner says
 // is heard here. A runner that is gone is waited for here, and what it had is judged (`Worker+Adoption`).
 
-import CSpawn
 import Glibc
 import Runner
 import Shared
@@ -35,8 +34,12 @@ extension Worker {
       let link = RunnerLink(process: process, identity: identity, records: Array(records.utf8))
       let socket = process.socket
       guard engine.watch(socket, { [weak self] in self?.assumeIsolated { $0.hear(socket) } }) else {
+        let none = noRunner("its socket cannot be watched")
+        // It leaves when it sees that nobody is at the other end.
         link.close()
-        return noRunner("its socket cannot be watched")
+        departing[process.pid] = link
+        reap(process.pid)
+        return none
       }
       links[socket] = link
       return link
@@ -77,7 +80,7 @@ extension Worker {
     guard let link = links[socket] else { return }
     let isOpen = link.receive(buffer.bytes)
     while let message = link.nextMessage() { hear(message, from: link) }
-    if !isOpen { gone(link) }
+    if !isOpen || link.isBroken { gone(link) }
   }
 
   private func hear(_ message: RunnerMessage, from link: RunnerLink) {
@@ -88,9 +91,7 @@ extension Worker {
       if pid > 0 {
         attempt.backstop.leader = pid
         began(attempt, wall)
-      }
-      if let kill = attempt.killAsked {
-        link.send(.kill(run: "\(attempt.run)", signal: kill.signal, graceMilliseconds: kill.graceMilliseconds))
+        if attempt.killAsked != nil { deliverKill(attempt) }
       }
     case .output:
       if let attempt = link.attempt { feedIsReady(attempt) }
@@ -140,7 +141,7 @@ extension Worker {
     case .noResources where attempt.failedStarts < 4 || refusal.error == ECANCELED: handOverAgain(attempt)
     default:
       let what = refusal.reason == .outputFailed ? "its output file could not be made" : "the runner could not take it"
-      end(
+      endUnstarted(
         attempt,
         VerdictMaking.unstarted(
           .failed, reason: SystemNames.error(refusal.error), note: "\(what): \(systemErrorText(refusal.error))",
@@ -151,10 +152,14 @@ extension Worker {
   /// Never started, by the rule on the output file: back to where it came from.
   func handOverAgain(_ attempt: Attempt) {
     guard attempt.stage == .working || attempt.stage == .waiting else { return }
+    guard attempt.knowledge.takenThisBoot else {
+      // The journal took a new identity while it was on its way.
+      return lose(attempt, "the journal was rolled back or copied: it may have been started before")
+    }
     attempt.knowledge.goesBack()
     if attempt.killAsked != nil {
       // It was to be ended while it was on its way to the runner.
-      return end(
+      return endUnstarted(
         attempt,
         VerdictMaking.unstarted(.cancelled, note: "it was ended before it was started", at: ProcessBoot.wallMilliseconds))
     }
@@ -163,7 +168,7 @@ extension Worker {
     attempt.feed = nil
     feeds[attempt.id] = nil
     if attempt.failedStarts >= 4 {
-      return end(
+      return endUnstarted(
         attempt,
         VerdictMaking.unstarted(
           .failed, reason: "runner", note: "runners end before they can start it", at: ProcessBoot.wallMilliseconds))
@@ -173,15 +178,34 @@ extension Worker {
     startNext()
   }
 
-  /// The runner has closed its end of the socket.
+  /// There was no output, and there will be none.
+  private func endUnstarted(_ attempt: Attempt, _ verdict: Verdict) {
+    attempt.feed = nil
+    feeds[attempt.id] = nil
+    attempt.isOutputDone = true
+    end(attempt, verdict)
+  }
+
+  /// The runner has closed its end of the socket, or what comes from it makes no sense any more.
   private func gone(_ link: RunnerLink) {
-    let socket = link.process.socket
+    let (socket, pid) = (link.process.socket, link.process.pid)
     engine.forget(socket)
     links[socket] = nil
     idle.removeAll { $0 === link }
     link.close()
-    departing[link.process.pid] = link
-    reap(link.process.pid)
+    departing[pid] = link
+    reap(pid)
+    guard departing[pid] === link, link.attempt != nil else { return }
+    // Most end at once. One that does not goes on with its attempt, as it would without any agent.
+    engine.at(.now + .milliseconds(200)) { [weak self] in self?.assumeIsolated { $0.adoptCutOff(pid) } }
+  }
+
+  private func adoptCutOff(_ pid: Int32) {
+    guard let link = departing[pid], let attempt = link.attempt, attempt.stage == .working, !isOver else { return }
+    link.attempt = nil
+    logger.error("the connection to a runner at work was lost", metadata: ["run": "\(attempt.run)", "runner": "\(pid)"])
+    judge(attempt)
+    startNext()
   }
 
   /// Waits for the process without blocking. Its socket may be closed before it has ended: it may stay for what its command left behind.
@@ -221,7 +245,8 @@ extension Worker {
 
   // MARK: Ending trees
 
-  /// Asks whoever has the attempt to end its tree. Of no effect once the leader has exited.
+  /// Asks whoever has the attempt to end its tree. Of no effect once the leader has exited. Where nobody can be asked just now (it is on its
+  /// way to the runner, or the runner cannot be looked for) whoever comes to have it is asked then.
   func kill(_ attempt: Attempt, signal: Int32, graceMilliseconds: UInt64) {
     guard attempt.stage == .working else { return }
     let kill = Attempt.Kill(signal: signal, graceMilliseconds: graceMilliseconds, at: .now)
@@ -232,28 +257,38 @@ extension Worker {
     attempt.killAsked = Attempt.Kill(
       signal: signal, graceMilliseconds: (hardAt - kill.at).wholeMilliseconds, at: kill.at)
     if attempt.clearing != nil { return hasten(attempt, until: hardAt) }
+    tellKill(attempt)
+    armBackstop()
+  }
+
+  /// Asks the one that has the attempt by now for the kill that was asked for before: its grace begins.
+  func deliverKill(_ attempt: Attempt) {
+    attempt.killAsked?.at = .now
+    tellKill(attempt)
+    armBackstop()
+  }
+
+  private func tellKill(_ attempt: Attempt) {
+    guard let kill = attempt.killAsked else { return }
+    let run = "\(attempt.run)"
     if let link = links.values.first(where: { $0.attempt === attempt }) {
-      // Before `began` the runner may not have it yet: it is asked again then.
-      link.send(.kill(run: "\(attempt.run)", signal: signal, graceMilliseconds: graceMilliseconds))
+      // A runner that has not begun it yet would not heed it, and one that just has would be asked once more when that is heard.
+      if attempt.startedAt != nil {
+        link.send(.kill(run: run, signal: kill.signal, graceMilliseconds: kill.graceMilliseconds))
+        if link.hasUnsent { flushLater(link) }
+      }
       wake(link)
     } else if let runner = adopted[attempt.id], let records = attempt.handOff?.records {
-      let error = KillRequest.write(run: "\(attempt.run)", signal: signal, graceMilliseconds: graceMilliseconds, records: records)
+      // Only if it has it still: a signal would end whatever it is at work on.
+      look(at: attempt.id)
+      guard adopted[attempt.id] === runner else { return }
+      let error = KillRequest.write(run: run, signal: kill.signal, graceMilliseconds: kill.graceMilliseconds, records: records)
       if error != 0 {
         logger.warning(
           "a run of an earlier process is ended with TERM and its own grace", metadata: ["why": "\(systemErrorText(error))"])
       }
       runner.signal(SIGTERM)
       runner.signal(SIGCONT)
-    }
-    armBackstop()
-  }
-
-  /// A runner that was stopped (`kill -STOP $PPID` is enough) goes on. It is this process's child and was not waited for.
-  func wake(_ link: RunnerLink) {
-    if link.process.pidfd >= 0 {
-      _ = cspawn_pidfd_send_signal(link.process.pidfd, SIGCONT)
-    } else {
-      _ = Glibc.kill(link.process.pid, SIGCONT)
     }
   }
 

@@ -26,9 +26,18 @@ public enum Files {
     }
   }
 
-  /// Whether something is there, also when it may not be read.
+  /// Whether something is there, also when it may not be read; no where nobody can tell.
   public static func exists(_ path: String) -> Bool {
     access(path, F_OK) == 0
+  }
+
+  /// The same for those to whom a wrong "no" matters.
+  ///
+  /// - Throws: where nobody can tell: the disk does not answer, say, or a folder above it may not be searched.
+  public static func isThere(_ path: String) throws(FileError) -> Bool {
+    if access(path, F_OK) == 0 { return true }
+    guard errno == ENOENT || errno == ENOTDIR else { throw FileError("look for", path) }
+    return false
   }
 
   /// Replaces a file so that after a crash or power cut either the old or the new content is there, whole: a temporary

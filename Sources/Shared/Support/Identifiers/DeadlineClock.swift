@@ -63,6 +63,11 @@ public struct DeadlineClock: Sendable {
     return ClockAnchor(milliseconds: base.milliseconds + (uptime - base.uptime), uptime: uptime, boot: base.boot)
   }
 
+  /// How far Redis's clock is ahead of it, as `muster:clock` says it; nil for what no two clocks can be apart.
+  public static func ahead(_ text: String) -> Int64? {
+    Int64(text).flatMap { $0.magnitude < Bounds.whole.upperBound ? $0 : nil }
+  }
+
   /// The id of this boot; empty where the kernel does not tell.
   public static func currentBoot() -> String {
     guard let bytes = try? Files.read("/proc/sys/kernel/random/boot_id") else { return "" }

@@ -2,6 +2,7 @@
 //
 // Ask for each field once, then call `finish()`: it adds a fault for each field that nobody asked for and throws when
 // there is any. What the `required…` functions return after a fault is a placeholder that `finish()` keeps from use.
+// A body may hold 100,000 faults: after the first few they are only counted.
 // `null` is the same as absent. When adding a kind of field, also add a row to FieldReaderTests.
 
 /// One thing that is wrong with a request's body.
@@ -37,6 +38,11 @@ public struct FieldReader {
   private let isObject: Bool
   private var asked: [String] = []
   public private(set) var faults: [FieldFault] = []
+  /// Faults beyond the first `most`, and the code of the first of them.
+  private var others: (code: FieldFault.Code, count: Int)?
+  /// Nobody mends more in one go.
+  private static let most = 20
+  private var count: Int { faults.count + (others?.count ?? 0) }
 
   /// - Parameter body: should be an object; anything else is a fault.
   public init(_ body: JSONValue) {
@@ -51,8 +57,12 @@ public struct FieldReader {
   }
 
   /// Adds a fault that the caller found.
-  public mutating func fault(_ code: FieldFault.Code = .badField, _ field: String?, _ message: String, hint: String? = nil) {
-    faults.append(FieldFault(code, field, message, hint: hint))
+  public mutating func fault(
+    _ code: FieldFault.Code = .badField, _ field: @autoclosure () -> String?, _ message: @autoclosure () -> String,
+    hint: @autoclosure () -> String? = nil
+  ) {
+    guard faults.count == Self.most else { return faults.append(FieldFault(code, field(), message(), hint: hint())) }
+    others = (others?.code ?? code, (others?.count ?? 0) + 1)
   }
 
   /// Whether a field is there and not null. Does not count as asking for it.
@@ -60,15 +70,19 @@ public struct FieldReader {
 
   /// Ends the reading.
   ///
-  /// - Throws: every fault, in the order in which the fields were asked for, unknown fields last.
+  /// - Throws: the faults, in the order in which the fields were asked for, unknown fields last; beyond the first 20, how many more there are.
   public mutating func finish() throws(FieldFaults) {
-    for key in object.keys where !asked.contains(key) {
-      let nearest = nearestName(to: key, among: asked)
+    let known = asked
+    let isKnown = Set(known).contains
+    for key in object.keys where !isKnown(key) {
       fault(
         .unknownField, key, "\"\(Self.shown(key))\" is not a field of this body",
-        hint: nearest.map { "did you mean \"\($0)\"?" } ?? "known fields: \(asked.joined(separator: ", "))")
+        hint: nearestName(to: key, among: known).map { "did you mean \"\($0)\"?" }
+          ?? "known fields: \(known.joined(separator: ", "))")
     }
-    if !faults.isEmpty { throw FieldFaults(faults: faults) }
+    guard !faults.isEmpty else { return }
+    let rest = others.map { FieldFault($0.code, nil, "and \($0.count) more that are not told one by one") }
+    throw FieldFaults(faults: faults + (rest.map { [$0] } ?? []))
   }
 
   // MARK: Fields
@@ -164,9 +178,9 @@ public struct FieldReader {
   // MARK: Checks
 
   private mutating func required<Value>(_ field: String, _ read: (inout FieldReader) -> Value?) -> Value? {
-    let before = faults.count
+    let before = count
     let value = read(&self)
-    if value == nil, isObject, faults.count == before { fault(.badField, field, "\"\(field)\" is required") }
+    if value == nil, isObject, count == before { fault(.badField, field, "\"\(field)\" is required") }
     return value
   }
 

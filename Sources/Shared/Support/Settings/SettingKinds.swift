@@ -34,7 +34,7 @@ extension SettingKind where Value == String {
         if let both = HostPort(text) {
           throw BadSetting("must be a host without a port (\"\(both.host)\"; the port is a setting of its own)")
         }
-        if text.contains("/") || text.contains(" ") { throw BadSetting("must be a host, an address or an absolute socket path") }
+        if text.contains(where: "/ @?".contains) { throw BadSetting("must be a host, an address or an absolute socket path") }
         return text
       }, show: { $0 })
   }
@@ -107,7 +107,7 @@ extension SettingKind where Value == HostPort {
       { (input) throws(BadSetting) in
         let text = try input.text()
         guard let listen = HostPort(text) else {
-          throw BadSetting("must be HOST:PORT such as 127.0.0.1:8080 or [::1]:0, it is \"\(text)\"")
+          throw BadSetting("must be HOST:PORT such as 127.0.0.1:8080 or [::1]:0, it is \(text.quoted)")
         }
         guard listen.isLoopback else {
           throw BadSetting(
@@ -156,7 +156,7 @@ extension SettingKind where Value == RedisPlace {
         if text == "embedded" { return .embedded }
         if text.hasPrefix("/") { return .unix(path: try SettingKind<String>.hostOrSocket.read(input)) }
         guard let place = HostPort(text), place.port > 0 else {
-          throw BadSetting("must be HOST:PORT, a socket's absolute path, or \"embedded\", it is \"\(text)\"")
+          throw BadSetting("must be HOST:PORT, a socket's absolute path, or \"embedded\", it is \(text.quoted)")
         }
         return .tcp(host: place.host, port: place.port)
       }, show: { $0.description })
@@ -172,7 +172,7 @@ extension SettingKind where Value == [HostPort] {
         for part in try input.list() {
           let text = part.trimmingSpaces()
           guard let node = HostPort(text), node.port > 0 else {
-            throw BadSetting("must be a list of HOST:PORT such as 10.0.0.1:26379, it has \"\(text)\"")
+            throw BadSetting("must be a list of HOST:PORT such as 10.0.0.1:26379, it has \(text.quoted)")
           }
           if !nodes.contains(node) { nodes.append(node) }
         }
@@ -251,7 +251,7 @@ extension SettingInput {
       case .integer, .double: value.text
       default: value.kindName
       }
-    case .text(let text): "\"\(text)\""
+    case .text(let text): text.quoted
     }
   }
 }
@@ -269,6 +269,12 @@ extension Duration {
 }
 
 extension String {
+  /// As a problem repeats it. The usual way to write a Redis elsewhere is a URL with the password in it, and problems go to logs.
+  fileprivate var quoted: String {
+    guard contains(where: "@/?".contains) else { return "\"\(self)\"" }
+    return "something like a URL, which is not repeated here: user and password have settings of their own"
+  }
+
   fileprivate func trimmingSpaces() -> String {
     String(drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
   }

@@ -31,7 +31,7 @@ public struct HostPort: Sendable, Hashable, LosslessStringConvertible {
     self.port = port
   }
 
-  /// `nil` without a host, without a port, or with a bare IPv6 address.
+  /// `nil` without a host, without a port, with a bare IPv6 address, or with a user before the host.
   public init?(_ text: String) {
     guard let colon = text.lastIndex(of: ":") else { return nil }
     let digits = text[text.index(after: colon)...]
@@ -44,7 +44,7 @@ public struct HostPort: Sendable, Hashable, LosslessStringConvertible {
     } else if host.contains(":") {
       return nil
     }
-    guard !host.isEmpty, !host.contains(where: { $0.isWhitespace || "[]/".contains($0) }) else { return nil }
+    guard !host.isEmpty, !host.contains(where: { $0.isWhitespace || "[]/@".contains($0) }) else { return nil }
     self.init(host: String(host), port: port)
   }
 

@@ -36,6 +36,16 @@ import Testing
     #expect(throws: FileError("read", folder.path, code: EISDIR)) { try Files.read(folder.path) }
   }
 
+  @Test func thatNobodyCanTellWhetherAFileIsThereIsNotTakenForNo() throws {
+    try folder.write("1", to: "x")
+    symlink("loop", folder.file("loop"))
+    #expect(try Files.isThere(folder.file("x")))
+    #expect(try !Files.isThere(folder.file("y")))
+    #expect(try !Files.isThere(folder.file("x/y")))
+    #expect(throws: FileError("look for", folder.file("loop/y"), code: ELOOP)) { try Files.isThere(folder.file("loop/y")) }
+    #expect(!Files.exists(folder.file("loop/y")))
+  }
+
   @Test func foldersAreMadeWithThoseAboveThem() throws {
     try Files.makeFolder(folder.file("a/b/c"), mode: 0o700)
     try Files.makeFolder(folder.file("a/b/c"))

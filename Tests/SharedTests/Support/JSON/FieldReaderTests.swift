@@ -90,6 +90,28 @@ import Testing
     #expect(faults.map(\.code.rawValue) == ["bad_field", "bad_name", "bad_field", "bad_field", "bad_field", "unknown_field"])
   }
 
+  @Test func aBodyOfNothingButFaultsIsToldTheFirstOfThemAndHowManyMore() {
+    // As many as a body of a megabyte holds: each would cost an edit distance to every known field, and a sentence in the answer.
+    let unknown = (0..<100_000).map { JSONObject.Member(key: "k\($0)", value: 1) }
+    let faults = read(.object(JSONObject([JSONObject.Member(key: "taskname", value: "x")] + unknown)))
+    #expect(faults.count == 21)
+    #expect(faults.prefix(20).map(\.field) == (0..<20).map { "k\($0)" })
+    #expect(faults.last == FieldFault(.unknownField, nil, "and 99980 more that are not told one by one"))
+
+    let numbers = read(["taskname": "x", "env": .object(JSONObject(unknown))])
+    #expect(numbers.count == 21)
+    #expect(numbers.last == FieldFault(.badField, nil, "and 99980 more that are not told one by one"))
+    // A fault that is only counted is still one, and no other is made of it.
+    var reader = FieldReader(["a": .array((0..<20).map { .integer($0) }), "b": 1])
+    _ = reader.strings("a")
+    _ = reader.requiredString("b")
+    #expect(throws: FieldFaults.self) { try reader.finish() }
+    #expect(reader.faults.count == 20)
+    do throws(FieldFaults) { try reader.finish() } catch {
+      #expect(error.faults.last == FieldFault(.badField, nil, "and 1 more that are not told one by one"))
+    }
+  }
+
   @Test func aBodyThatIsNoObjectIsOneFault() {
     #expect(read([1]) == [FieldFault(.badField, nil, "the body must be a JSON object, it is a list")])
   }

@@ -340,6 +340,18 @@ import Testing
     #expect(bad.count == 3 && !bad.joined().contains("geh€im") && !bad.joined().contains("12345"))
   }
 
+  @Test(arguments: ["redis://user:geh€im@host:6379", "user:geh€im@host:6379", "geh€im@host:6379", "host:6379?password=geh€im"])
+  func aRedisWrittenAsAURLIsAProblemThatDoesNotRepeatItsPassword(_ text: String) {
+    let flag = #expect(throws: SettingsProblems.self) { try DashboardSettings.load(flags: ["redis": text], in: surroundings) }
+    var said = [flag?.description ?? ""]
+    for key in ["SENTINELS", "CLUSTER", "ADDR", "PORT"] {
+      said += problems("{}", environment: ["MUSTER_REDIS_\(key)": text])
+      #expect(said.last?.contains("(MUSTER_REDIS_\(key)) must be ") == true, "\(said)")
+    }
+    #expect(!said.joined().contains("geh€im"), "\(said)")
+    #expect(said[0].contains("(--redis) must be HOST:PORT") && said[0].contains("user and password have settings of their own"))
+  }
+
   @Test func anEmptyPasswordFileIsAProblem() throws {
     try folder.write("\n", to: "pw")
     #expect(problems(#"{"redis":{"passwordFile":"pw"}}"#) == ["redis.passwordFile names an empty file: \(folder.path)/pw"])
