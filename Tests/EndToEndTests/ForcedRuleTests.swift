@@ -17,13 +17,12 @@ import Testing
       try await stand.expectEnded(try await stand.task("mark-1", "true"), "succeeded")
       // It hears nothing for now: what is sent stays in its inbox.
       kill(agent.pid, SIGSTOP)
+      defer { kill(agent.pid, SIGCONT) }
       let dashboard = stand.dashboard.pid
       proxy.cut(at: RedisProxy.Place(command: "send", occurrence: 1), losing: .reply) { kill(dashboard, SIGKILL) }
       let auuid = try await stand.task("mark-1", "echo $MUSTER_RUN >> \(stand.starts.path); sleep 600")
       _ = try await eventually("the dashboard is killed at its sending") { proxy.hasCut && !stand.dashboard.isRunning ? true : nil }
-      let redis = RedisConnection(server.configuration)
-      #expect(try await redis.send(RedisCommand("HLEN", Keys.inbox(AgentID("mark-1")))).integer == 1)
-      await redis.close()
+      #expect(try await server.ask("HLEN", Keys.inbox(AgentID("mark-1"))).integer == 1)
 
       try await stand.restartDashboard()
       let answer = try await stand.kill(auuid)

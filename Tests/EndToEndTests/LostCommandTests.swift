@@ -81,7 +81,8 @@ import Testing
       let started = try String(contentsOf: stand.starts, encoding: .utf8).split(separator: "\n").map(String.init)
       #expect(started.sorted() == (auuids + [Self.first(started)]).sorted(), "\(side): a start too many or too few")
       print("MEASURED \(side)\(killing ? ", killing" : ""): \(auuids.count) lives, \(reached.count) cut")
-      #expect(reached.count * 10 >= auuids.count * 7, "\(reached.count) of \(auuids.count) commands were lost")
+      // A Redis that came back empty changes what a life consists of.
+      #expect(reached.count * 10 >= auuids.count * (killing ? 5 : 7), "\(reached.count) of \(auuids.count) commands were lost")
     }
     try await server.stop()
     return reached

@@ -19,6 +19,7 @@ enum FlowOutput {
   static func store(_ db: Database, run: inout RunRow, attempt: Int, _ slice: OutputSlice, _ bytes: ArraySlice<UInt8>) throws
     -> Bool
   {
+    guard !run.outputRemoved else { return false }
     guard attempt == run.attempt else { return try storeAside(db, run, attempt, slice, bytes) }
     let before = Extent(stored: run.outputStored, dropped: run.dropped)
     guard let now = try add(db, run.id, attempt, slice, bytes, to: before) else { return false }

@@ -12,6 +12,8 @@ struct RunRow {
 
   /// The middle of its output that is not kept: as the verdict says, or as it grows while the command goes on.
   var dropped: Range<Int64>?
+  /// Retention has removed its output, that of all its attempts: what comes of it is not wanted.
+  var outputRemoved: Bool
 
   /// Everything about further attempts is only looked up where the task asked for them.
   static let columns = """
@@ -19,7 +21,8 @@ struct RunRow {
     retry_delay, retry_on, held,
     CASE WHEN runs.retries > 0 THEN
       (SELECT coalesce(runs.number <= agents.restored, runs.state <> 'queued') FROM agents WHERE agents.uuid = runs.uuid) END,
-    CASE WHEN runs.attempt > 1 THEN (SELECT attempts.state FROM attempts WHERE run = runs.id AND attempts.attempt = runs.attempt - 1) END
+    CASE WHEN runs.attempt > 1 THEN (SELECT attempts.state FROM attempts WHERE run = runs.id AND attempts.attempt = runs.attempt - 1) END,
+    output_removed
     """
 
   /// Flags that only the process remembers are filled in by the caller.
@@ -39,6 +42,7 @@ struct RunRow {
     let from: Int64? = try row.cell(first + 10)
     let count: Int64 = try row.cell(first + 9)
     dropped = from.flatMap { DroppedMiddle(from: $0, count: count).range }
+    outputRemoved = try row.cell(first + 17)
     knowledge.attempt = attempt
     knowledge.retries = try Retries(
       count: row.cell(first + 11), delay: .milliseconds(row.cell(first + 12) as Int64),

@@ -1,7 +1,7 @@
 // Output that a restored store lacks. What was acknowledged after the copy was made, the agent takes for safe and does not send again by itself;
 // its host still has the bytes. So each attempt that may be concerned is written down when the loss is noticed (an agent that keeps nothing
 // older than what this store never saw, or a send number that it never gave), and asked for until its output is whole.
-// Stands in the table `store`, one row per agent, so that it outlives the process.
+// Stands in the table `store`, one row per agent, so that it outlives the process. What retention has removed is not lacking.
 import GRDB
 import Shared
 
@@ -14,8 +14,8 @@ enum OutputRecall {
     let rows = try Row.fetchAll(
       db,
       sql: """
-        SELECT task, attempt FROM runs WHERE uuid = ? AND (state IN ('sent', 'running', 'unknown') OR output_stored < output_bytes)
-        ORDER BY task DESC LIMIT ?
+        SELECT task, attempt FROM runs WHERE uuid = ? AND output_removed = 0
+          AND (state IN ('sent', 'running', 'unknown') OR output_stored < output_bytes) ORDER BY task DESC LIMIT ?
         """, arguments: [agent.text, limit])
     let found = rows.compactMap { row in ULID(row[0] as String).map { AttemptID(task: $0, attempt: row[1]) } }
     let known = try wanted(db, of: agent)
@@ -49,7 +49,7 @@ enum OutputRecall {
     var after: [AttemptID] = []
     var seen: Set<AttemptID> = []
     for id in before {
-      let sql = "SELECT id, attempt FROM runs WHERE task = ? AND uuid = ?"
+      let sql = "SELECT id, attempt FROM runs WHERE task = ? AND uuid = ? AND output_removed = 0"
       guard let row = try Row.fetchOne(db, sql: sql, arguments: [id.task.description, agent.text]) else { continue }
       let present = AttemptID(task: id.task, attempt: row[1])
       for one in id == present ? [id] : [id, present] where !givenUp.contains(one) && seen.insert(one).inserted {

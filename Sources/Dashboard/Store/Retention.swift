@@ -53,9 +53,10 @@ enum Retention {
       rows += db.changesCount
       try db.execute(sql: "UPDATE attempts SET output_stored = 0 WHERE run = ?", arguments: [run])
       try db.execute(
-        sql:
-          "UPDATE runs SET output_stored = 0, note = coalesce(note || '; ', '') || 'its output was removed to save room' WHERE id = ?",
-        arguments: [run])
+        sql: """
+          UPDATE runs SET output_stored = 0, output_removed = 1,
+            note = coalesce(note || '; ', '') || 'its output was removed to save room' WHERE id = ?
+          """, arguments: [run])
     }
     return rows > 0
   }

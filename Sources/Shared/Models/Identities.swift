@@ -58,7 +58,7 @@ public struct AttemptID: Hashable, Sendable, Comparable, CustomStringConvertible
     self.attempt = attempt
   }
   public init?(_ text: String) {
-    let parts = text.split(separator: ".", maxSplits: 1)
+    let parts = text.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
     guard let first = parts.first, let task = ULID(String(first)) else { return nil }
     if parts.count == 1 {
       self.init(task: task)

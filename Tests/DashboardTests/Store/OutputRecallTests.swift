@@ -108,6 +108,26 @@ import Testing
     }
   }
 
+  /// Found by review: after a restore the hosts were asked for what had been removed to save room, up to 5,000 runs each.
+  @Test func whatRetentionHasRemovedIsNeitherAskedForNorTakenAgain() async throws {
+    try await withRun { (store: Store, id: AttemptID) async throws -> Void in
+      let agent = agent
+      try await commit(store, frame(id, 1, oldest: 1, at: 0, "aaaa"))
+      // It is open when the store is found to be a restored copy: so it is written down.
+      try await commit(store, frame(id, 5, oldest: 5, at: 4, "bbbb"))
+      #expect(try await wanted(store) == [id])
+      try await end(store, 20)
+      let surplus = try #require(try await store.read { try Retention.surplus($0, over: 0) })
+      #expect(try await store.write { try Retention.take($0, surplus) })
+      try await store.write { try OutputRecall.strike($0, agent, givenUp: []) }
+      #expect(try await wanted(store) == [])
+      // The next restore finds it removed already; and what is still on its way is not kept.
+      try await commit(store, frame(id, 9, oldest: 9, at: 0, "aaaa"))
+      #expect(try await wanted(store) == [])
+      #expect(try await rows(store) == [])
+    }
+  }
+
   @Test func whatIsWholeAlreadyIsNotAskedFor() async throws {
     try await withRun { (store: Store, id: AttemptID) async throws -> Void in
       try await commit(store, frame(id, 1, oldest: 1, at: 0, "aaaa"))
