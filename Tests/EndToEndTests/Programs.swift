@@ -10,7 +10,7 @@ struct StandFault: Error, CustomStringConvertible {
 }
 
 /// Waits for something that will be true, with a deadline; polling, because the programs are other processes.
-func eventually<T>(_ what: String, within seconds: Double = 30, _ look: () async throws -> T?) async throws -> T {
+func eventually<T>(_ what: String, within seconds: Double = 60, _ look: () async throws -> T?) async throws -> T {
   let deadline = ContinuousClock.now + .seconds(seconds)
   while true {
     // Looked at once more when the time is up: the machine may have given none to the last sleep.

@@ -161,7 +161,7 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
 
   /// The run once it is in that state.
   @discardableResult
-  func run(_ auuid: String, is state: String, within seconds: Double = 30) async throws -> [String: Any] {
+  func run(_ auuid: String, is state: String, within seconds: Double = 60) async throws -> [String: Any] {
     try await eventually("\(auuid) is \(state)", within: seconds) {
       let run = try await self.get("/v1/runs/\(auuid)").json
       return run["state"] as? String == state ? run : nil
@@ -178,7 +178,7 @@ final class Stand: @unchecked Sendable {  // used by one test, which awaits each
   }
 
   /// The run once it has its verdict.
-  func verdict(_ auuid: String, within seconds: Double = 30) async throws -> [String: Any] {
+  func verdict(_ auuid: String, within seconds: Double = 60) async throws -> [String: Any] {
     let open: Set<String> = ["queued", "sent", "running", "unknown"]
     return try await eventually("\(auuid) has a verdict", within: seconds) {
       let run = try await self.get("/v1/runs/\(auuid)").json

@@ -29,6 +29,7 @@ enum FlowFound {
         """,
       arguments: [task.description, agent.text, agent.text, attempt, task.timestampMilliseconds, now, note])
     guard let run = try RunRow.fetch(db, task: task, agent: agent) else { throw StoredFault("a run just inserted is not there") }
+    try OutputRecall.add(db, agent, AttemptID(task: task, attempt: attempt))
     return run
   }
 }

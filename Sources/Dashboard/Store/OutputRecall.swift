@@ -8,6 +8,8 @@ import Shared
 enum OutputRecall {
   private static let prefix = "recall "
   private static let limit = 5000
+  /// Of an id in the list, with its space.
+  private static let characters = 27
 
   /// The store has just been found to be a restored copy, as far as this agent is concerned.
   static func note(_ db: Database, _ agent: AgentID) throws {
@@ -20,6 +22,15 @@ enum OutputRecall {
     let found = rows.compactMap { row in ULID(row[0] as String).map { AttemptID(task: $0, attempt: row[1]) } }
     let known = try wanted(db, of: agent)
     try save(db, agent, known + found.filter { !known.contains($0) })
+  }
+
+  /// The store has just made a run's history from its agent's report: what was acknowledged to the store that knew it is not said again.
+  static func add(_ db: Database, _ agent: AgentID, _ id: AttemptID) throws {
+    try db.execute(
+      sql: """
+        INSERT INTO store (key, value) VALUES (?, ?)
+        ON CONFLICT (key) DO UPDATE SET value = value || ' ' || excluded.value WHERE length(value) < ?
+        """, arguments: [prefix + agent.text, id.description, limit * characters])
   }
 
   /// What is still to be asked for, by agent.

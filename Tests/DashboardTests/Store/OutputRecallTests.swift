@@ -76,6 +76,27 @@ import Testing
     }
   }
 
+  /// Found by chaos: its output had been acknowledged to the store that this one is a copy of, and came never again.
+  @Test func theOutputOfARunThatOnlyItsAgentKnowsIsAskedFor() async throws {
+    try await withRun { (store: Store, id: AttemptID) async throws -> Void in
+      let (agent, found) = (agent, AttemptID(task: ULIDGenerator(floor: id.task).next()))
+      for _ in 0..<2 {
+        let made = try await store.write { db in
+          try RunRow.fetch(db, task: found.task, agent: agent) == nil
+            ? FlowFound.insert(db, task: found.task, agent: agent, attempt: 1, now: 1) != nil : false
+        }
+        #expect(try await wanted(store) == [found], "\(made)")
+      }
+      try await commit(store, frame(found, 1, oldest: 1, at: 0, "aaaa"))
+      try await store.write { db in
+        try db.execute(
+          sql: "UPDATE runs SET state = 'succeeded', output_bytes = 4 WHERE task = ?", arguments: [found.task.description])
+        try OutputRecall.strike(db, agent, givenUp: [])
+      }
+      #expect(try await wanted(store) == [], "it is whole")
+    }
+  }
+
   @Test func aSendNumberThatThisStoreNeverGaveTellsItToo() async throws {
     try await withRun { (store: Store, id: AttemptID) async throws -> Void in
       let agent = agent
