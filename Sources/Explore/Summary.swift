@@ -50,7 +50,9 @@ enum Summary {
       })
     let count = total.withLock { $0 }
     let most = largest.withLock { $0 }
-    print("\n\(grouped(count)) states in \(Int(seconds() - started)) s, at most \(peakMegabytes()) MB; \(grouped(most)) distinct ones in the largest")
+    print(
+      "\n\(grouped(count)) states in \(Int(seconds() - started)) s, at most \(peakMegabytes()) MB; \(grouped(most)) distinct ones in the largest"
+    )
     if most < fewestStates { print("**fewer than \(grouped(fewestStates)) in the largest**") }
     return holds.withLock { $0 } && most >= fewestStates
   }

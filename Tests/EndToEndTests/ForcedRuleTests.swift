@@ -21,7 +21,9 @@ import Testing
       let dashboard = stand.dashboard.pid
       proxy.cut(at: RedisProxy.Place(command: "send", occurrence: 1), losing: .reply) { kill(dashboard, SIGKILL) }
       let auuid = try await stand.task("mark-1", "echo $MUSTER_RUN >> \(stand.starts.path); sleep 600")
-      _ = try await eventually("the dashboard is killed at its sending") { proxy.hasCut && !stand.dashboard.isRunning ? true : nil }
+      _ = try await eventually("the dashboard is killed at its sending") {
+        proxy.hasCut && !stand.dashboard.isRunning ? true : nil
+      }
       #expect(try await server.ask("HLEN", Keys.inbox(AgentID("mark-1"))).integer == 1)
 
       try await stand.restartDashboard()

@@ -65,7 +65,8 @@ import Testing
       // Without contact nobody is silent, and what cannot be reached has no verdict.
       let page = try await stand.get("/v1/runs?limit=1000")
       let states = (page["items"] as? [[String: Any]] ?? []).compactMap { $0["state"] as? String }
-      #expect(states.count == Self.runs && Set(states).isSubset(of: ["queued", "sent", "running", "succeeded"]), "\(Set(states))")
+      #expect(
+        states.count == Self.runs && Set(states).isSubset(of: ["queued", "sent", "running", "succeeded"]), "\(Set(states))")
       expectNoGrowth("dashboard", before.dashboard, try Holding(stand.dashboard.pid))
       expectNoGrowth("agent", before.agent, try Holding(agent.pid))
       #expect((stand.dashboard.text + agent.text).split(separator: "\n").count <= lines + 4, "each says once that Redis is away")

@@ -41,7 +41,8 @@ import Testing
       }
       #expect(stand.dashboard.isRunning && process.isRunning)
       let log = stand.dashboard.text
-      for words in ["nobody can read was dropped", "held a fence that no dashboard had", "holds a send number that no dashboard"] {
+      for words in ["nobody can read was dropped", "held a fence that no dashboard had", "holds a send number that no dashboard"]
+      {
         #expect(log.contains(words), "\(words)")
       }
     }
@@ -69,14 +70,16 @@ import Testing
     func said(_ agent: String, _ events: [ReportEvent], first: UInt64 = 1) -> ReportBatch {
       let from = AgentAddress(journal: .random(), incarnation: .random())
       return ReportBatch(
-        agent: AgentID(agent), from: from, position: JournalPosition(journal: from.journal, count: 1, nonce: Nonce(1)), first: first,
+        agent: AgentID(agent), from: from, position: JournalPosition(journal: from.journal, count: 1, nonce: Nonce(1)),
+        first: first,
         oldest: first, events: events, tails: [1])
     }
     func hello(concurrency: Int, sends: SendNumber) -> ReportEvent {
       ReportEvent(
         .hello,
         hello: Hello(
-          projects: ["odd"], hostname: "h", address: "a", version: "1", os: "o", arch: "x", startedAt: .min, concurrency: concurrency,
+          projects: ["odd"], hostname: "h", address: "a", version: "1", os: "o", arch: "x", startedAt: .min,
+          concurrency: concurrency,
           httpPort: .max, sends: sends))
     }
     let huge = OutputSlice(attempt: id, offset: .max, segments: [[1, .max], [1, 1]])
@@ -84,14 +87,17 @@ import Testing
     foreign.protocol = .min
     let reports = [
       foreign, said("", [ReportEvent(.bye)]), said("odd-3", [ReportEvent(.bye)], first: UInt64(Int64.max)),
-      said("odd-4", [hello(concurrency: .max, sends: .zero)]), said("odd-5", [hello(concurrency: 1, sends: SendNumber(raw: .max))]),
+      said("odd-4", [hello(concurrency: .max, sends: .zero)]),
+      said("odd-5", [hello(concurrency: 1, sends: SendNumber(raw: .max))]),
       said("odd-6", [hello(concurrency: 1, sends: SendNumber(raw: 1 << 53 - 1))]),
       said("odd-7", [ReportEvent(.ended, attempt: id, verdict: Verdict(state: .failed), tombstone: true)]),
       said(
-        "odd-8", [
+        "odd-8",
+        [
           ReportEvent(
             .ended, attempt: id,
-            verdict: Verdict(state: .succeeded, startedAt: .min, finishedAt: .max, outputBytes: .max, droppedBytes: .max, droppedFrom: .max)),
+            verdict: Verdict(
+              state: .succeeded, startedAt: .min, finishedAt: .max, outputBytes: .max, droppedBytes: .max, droppedFrom: .max)),
           ReportEvent(.ended, attempt: id, verdict: Verdict(state: .succeeded), tail: huge),
         ]),
     ]
@@ -114,7 +120,8 @@ import Testing
     var envelopes: [RedisCommand] = []
     for (id, number) in [(last, SendNumber.zero), (AttemptID(task: task), SendNumber(raw: .max))] {
       let envelope = Envelope(
-        agent: agent, journal: lease.address.journal, task: task, attempt: id.attempt, number: number, spec: TaskSpec(taskname: "true"))
+        agent: agent, journal: lease.address.journal, task: task, attempt: id.attempt, number: number,
+        spec: TaskSpec(taskname: "true"))
       envelopes.append(RedisCommand("HSET", Keys.inbox(agent), id.description, try envelope.encoded()))
     }
     return try envelopes + [deaf, many].map { RedisCommand("RPUSH", Keys.control(agent), try $0.encoded()) }

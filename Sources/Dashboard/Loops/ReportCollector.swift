@@ -11,7 +11,8 @@ struct ReportCollector: Sendable {
     let collector = ReportCollector(flow: flow)
     return StreamCollector(
       name: "verdicts-\(shard)", stream: Keys.verdicts(shard), batch: 200, mostPutOff: BusLimits.verdictStreamLength / 40,
-      flow: flow, finished: flow.finishedEntries(Keys.verdicts(shard)), agent: { $0.agent }, decode: { try ReportBatch(bytes: $0) },
+      flow: flow, finished: flow.finishedEntries(Keys.verdicts(shard)), agent: { $0.agent },
+      decode: { try ReportBatch(bytes: $0) },
       commit: { try await collector.commit($0, $1) })
   }
 

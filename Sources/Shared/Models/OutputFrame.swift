@@ -50,7 +50,8 @@ public struct OutputSlice: Sendable, Equatable, Codable {
   /// What in it nobody can have meant; nil where it is within its bounds.
   var fault: String? {
     let numbers = [
-      ("an offset of output", offset), ("the beginning of the dropped output", dropped?.from), ("the dropped output", dropped?.count),
+      ("an offset of output", offset), ("the beginning of the dropped output", dropped?.from),
+      ("the dropped output", dropped?.count),
     ]
     if let fault = numbers.lazy.compactMap({ Bounds.fault($0, $1) }).first { return fault }
     for segment in segments {

@@ -84,7 +84,9 @@ import Testing
   /// Offsets and segments of three bytes that are none.
   private static let noSlices: [(offset: String, segments: String)] =
     extremes.map { ($0, "[[1,1],[2,2]]") } + extremes.map { ("0", "[[1,\($0)],[2,2]]") } + extremes.map { ("0", "[[\($0),3]]") }
-    + ["[[1,9223372036854775807],[1,1]]", "[[1,2147483648]]", "[[1,-1],[1,4]]", "[[0,3]]", "[[3,3]]", "[[1]]", "[[1,1,1]]", "[3]"].map {
+    + [
+      "[[1,9223372036854775807],[1,1]]", "[[1,2147483648]]", "[[1,-1],[1,4]]", "[[0,3]]", "[[3,3]]", "[[1]]", "[[1,1,1]]", "[3]",
+    ].map {
       ("0", $0)
     }
 
@@ -113,7 +115,8 @@ import Testing
           batch.encoded(), #""offset":97,"segments":[[1,1],[2,2]]"#, #""offset":\#(offset),"segments":\#(segments)"#))
       #expect(read.events[3].verdict == Samples.verdict || read.events[3].kind == .unrecognised, "\(offset), \(segments)")
       #expect(read.events.last?.verdict?.state == .succeeded)
-      #expect(read.events.allSatisfy { $0.tail == nil } && read.passedOver.count == 1, "\(offset), \(segments): \(read.passedOver)")
+      #expect(
+        read.events.allSatisfy { $0.tail == nil } && read.passedOver.count == 1, "\(offset), \(segments): \(read.passedOver)")
     }
   }
 
