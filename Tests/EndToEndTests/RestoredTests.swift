@@ -5,7 +5,7 @@ import Glibc
 import Testing
 
 @Suite struct RestoredTests {
-  /// Rules `number`, `hears`, `raises`, `kept`, `tomb`.
+  /// Rules `number`, `raises`, `kept`, `tomb`.
   @Test func aRestoredDashboardAsksBeforeItSendsAndKeepsWhatItNeverMade() async throws {
     try await withStand { (stand: Stand) async throws -> Void in
       let (starts, gate) = (stand.folder.appendingPathComponent("starts"), stand.folder.appendingPathComponent("gate"))

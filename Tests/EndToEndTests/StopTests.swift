@@ -77,6 +77,7 @@ import Testing
     }
   }
 
+  /// Rule `tombFirst`.
   @Test func whatWasNeverSentIsCancelledAtOnceButNotWhileRedisIsAway() async throws {
     let server = try await RedisServerProcess.start()
     try await withStand(redis: "127.0.0.1:\(server.port)") { (stand: Stand) async throws -> Void in

@@ -14,7 +14,7 @@ final class RemovedAgents: Sendable {
     /// As it was.
     var agent: AgentRecord
     var presence: Presence
-    var closed: [ULID]
+    var closed: [(task: ULID, state: RunState)]
   }
 
   private struct Guarded {
@@ -33,13 +33,13 @@ final class RemovedAgents: Sendable {
   private let refusals: Refusals
   private let logger: Logger
   /// Told after the commit, with the runs that it ended.
-  private let gone: @Sendable (AgentID, [ULID]) -> Void
+  private let gone: @Sendable (AgentID, [(task: ULID, state: RunState)]) -> Void
   private let guarded: Mutex<Guarded>
 
   /// - Parameter fenced: what the store holds (`FlowRemoval.fenced`).
   init(
     fenced: [AgentID: [JournalID]], store: Store, link: RedisLink, fleet: Fleet, desks: Desks, standing: Standing, sender: Sender,
-    refusals: Refusals, logger: Logger, gone: @escaping @Sendable (AgentID, [ULID]) -> Void
+    refusals: Refusals, logger: Logger, gone: @escaping @Sendable (AgentID, [(task: ULID, state: RunState)]) -> Void
   ) {
     self.store = store
     self.link = link
@@ -92,13 +92,15 @@ final class RemovedAgents: Sendable {
   /// - Throws: `RemovalFault` where Redis did not do it: then nothing is changed, or removing it again finishes it.
   func remove(_ name: String, by who: String) async throws -> Removal? {
     let agent = AgentID(name)
-    let (found, journal) = try await store.read { db in
-      (try AgentQueries.find(db, agent), try FlowRemoval.journal(db, agent))
+    // Those of a former removal as well: Redis may have lost them since.
+    let (found, journals) = try await store.read { db in
+      let former = try FlowRemoval.fenced(db)[agent] ?? []
+      return (try AgentQueries.find(db, agent), former + (try FlowRemoval.journal(db, agent).map { [$0] } ?? []))
     }
     guard let found else { return nil }
     let presence = fleet.presence(of: agent)
     let fenced: [JournalID]
-    do { fenced = try await takeAway(agent, found.projects, journal.map { [$0] } ?? []) } catch let error as RedisError {
+    do { fenced = try await takeAway(agent, found.projects, journals) } catch let error as RedisError {
       throw RemovalFault("\(error)")
     } catch let error as RedisReplyError { throw RemovalFault("Redis answered: \(error)") }
     let now = WallTime.now().milliseconds
@@ -111,7 +113,7 @@ final class RemovedAgents: Sendable {
     fleet.forget(agent)
     gone(agent, closed)
     logger.notice(
-      "an agent was removed: its journal is fenced, its open runs are lost",
+      "an agent was removed: its journal is fenced, its open runs are ended",
       metadata: [
         "agent": "\(agent)", "by": "\(who)", "runs": "\(closed.count)",
         "journals": "\(fenced.map(\.description).joined(separator: " "))",

@@ -58,7 +58,7 @@ struct Composition: Sendable {
       standing: standing, sender: sender, refusals: refusals, logger: logger
     ) { agent, runs in
       targets.forget(agent)
-      watch.publish(runs.map { RunNews(RunID(agent: agent, task: $0), .state(.lost)) })
+      watch.publish(runs.map { RunNews(RunID(agent: agent, task: $0.task), .state($0.state)) })
     }
     let tally = ReportTally()
     let flow = CollectorTools(

@@ -110,13 +110,25 @@ enum FlowEnds {
   /// Ends a run that was never sent, if that is still so. A tombstone stands in Redis (rule `tombFirst`).
   static func endAlone(_ db: Database, _ run: OpenRun, now: Int64) throws -> RunState? {
     guard var row = try RunRow.fetch(db, task: run.task, agent: run.agent), row.attempt == run.attempt else { return nil }
+    return try endAlone(db, &row, now: now)
+  }
+
+  /// The same of a run whose agent is removed: nothing is sent to it any more.
+  static func endForGood(_ db: Database, task: ULID, agent: AgentID, now: Int64) throws -> RunState? {
+    guard var row = try RunRow.fetch(db, task: task, agent: agent) else { return nil }
+    row.knowledge.wantsEnd = row.knowledge.wantsEnd ?? .cancelled
+    return try endAlone(db, &row, now: now)
+  }
+
+  private static func endAlone(_ db: Database, _ row: inout RunRow, now: Int64) throws -> RunState? {
+    let attempt = row.attempt
     row.knowledge.tombstoned = true
     let circumstances = RunCircumstances(agentLives: false, compared: true, silent: false, room: false)
     guard case .endAlone(let verdict) = row.knowledge.due(circumstances) else { return nil }
     row.knowledge.endAlone(verdict)
-    if row.knowledge.attempt < run.attempt {
+    if row.knowledge.attempt < attempt {
       try FlowAttempts.goBack(db, &row, to: row.knowledge.attempt)
-      try FlowAttempts.note(db, row.id, "attempt \(run.attempt) was cancelled before it was sent")
+      try FlowAttempts.note(db, row.id, "attempt \(attempt) was cancelled before it was sent")
     } else {
       try db.execute(sql: "UPDATE runs SET finished_at = ? WHERE id = ?", arguments: [now, row.id])
     }

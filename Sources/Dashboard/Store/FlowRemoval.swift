@@ -1,5 +1,5 @@
-// An operator removes an agent: its journals are fenced for good, its open runs end as `lost`, and its name is no target until an agent with
-// another journal comes under it. The fence stands in Redis before any of this is written (`AgentRemoval`).
+// An operator removes an agent: its journals are fenced for good, its open runs end as `lost` (one that waits for a further attempt keeps the
+// verdict of the attempt that ran), and its name is no target until an agent with another journal comes under it. The fence stands in Redis before any of this is written (`AgentRemoval`).
 import GRDB
 import Shared
 
@@ -26,14 +26,22 @@ enum FlowRemoval {
     try String.fetchOne(db, sql: "SELECT journal FROM agents WHERE uuid = ?", arguments: [agent.text]).flatMap { Nonce($0) }
   }
 
-  /// Marks it removed and ends its open runs. Returns these.
-  static func remove(_ db: Database, _ agent: AgentID, journals: [JournalID], by who: String, now: Int64) throws -> [ULID] {
+  /// Marks it removed and ends its open runs. Returns these, with their verdicts.
+  static func remove(
+    _ db: Database, _ agent: AgentID, journals: [JournalID], by who: String, now: Int64
+  ) throws -> [(task: ULID, state: RunState)] {
     for journal in journals {
       try db.execute(
         sql: "INSERT OR IGNORE INTO fenced (uuid, journal) VALUES (?, ?)", arguments: [agent.text, journal.description])
     }
+    var ended: [(task: ULID, state: RunState)] = []
+    let waiting = try String.fetchAll(
+      db, sql: "SELECT task FROM runs WHERE uuid = ? AND state = 'queued' AND attempt > 1", arguments: [agent.text])
+    for task in waiting.compactMap({ ULID($0) }) {
+      if let state = try FlowEnds.endForGood(db, task: task, agent: agent, now: now) { ended.append((task, state)) }
+    }
     let note = "the agent \(agent) was removed by an operator (from \(who)): nobody can tell what became of this run"
-    let ended = try String.fetchAll(
+    let lost = try String.fetchAll(
       db,
       sql: """
         UPDATE runs SET state = 'lost', reason = 'agent_removed', note = ?, finished_at = ?, overdue = 0, held = 0
@@ -41,6 +49,6 @@ enum FlowRemoval {
         """, arguments: [note, now, agent.text])
     try db.execute(sql: "UPDATE agents SET removed_at = ? WHERE uuid = ?", arguments: [now, agent.text])
     try db.execute(sql: "DELETE FROM members WHERE uuid = ?", arguments: [agent.text])
-    return ended.compactMap { ULID($0) }
+    return ended + lost.compactMap { ULID($0) }.map { ($0, .lost) }
   }
 }

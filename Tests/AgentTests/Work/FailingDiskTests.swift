@@ -66,6 +66,29 @@ import Testing
     }
   }
 
+  /// Rule `endSync`: an end that was told and is forgotten with the power would be `lost` to the next process.
+  @Test func anEndThatCannotBeSyncedIsNotToldBeforeItCan() async throws {
+    let all = try await WorkInside()
+    let (dashboard, gate, marker) = (all.dashboard, all.marker("gate"), all.marker("ended"))
+    try await all.work { worker in
+      let journal = await worker.journal
+      let id = try await dashboard.send("while [ ! -e \(gate) ]; do sleep 0.02; done; echo x > \(marker); exit 3")
+      try await dashboard.untilSaid(.running, id)
+      // Neither does the file take a sync, nor can it be written anew.
+      let inTheWay = JournalRewriting.temporary(all.journalFile)
+      #expect(mkdir(inTheWay, 0o700) == 0)
+      try journal.failSyncs()
+      try Files.writeAtomically([], to: gate)
+      try await eventually("it has ended") { Files.exists(marker) }
+      // Told without its sync it would be told within milliseconds.
+      try await Task.sleep(for: .seconds(3))
+      try await dashboard.collect()
+      #expect(await dashboard.verdict(id) == nil)
+      #expect(rmdir(inTheWay) == 0)
+      #expect(try await dashboard.untilEnded(id).exitCode == 3)
+    }
+  }
+
   /// Rule `position`, on a disk that does not take the new identity at first.
   @Test func aJournalThatWasPutBackStartsNothingAlsoWhereItsNewIdentityCannotBeSynced() async throws {
     let all = try await WorkInside()

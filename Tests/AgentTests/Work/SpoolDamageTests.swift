@@ -25,20 +25,24 @@ import Testing
     return (feed, AttemptFlow.judge(knowledge, traces))
   }
 
+  /// The one runner's of that agent.
+  private func records(of disk: AgentOnDisk) -> String? {
+    let folder = "\(disk.state)/runners"
+    guard let listing = opendir(folder) else { return nil }
+    defer { closedir(listing) }
+    while let entry = readdir(listing) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+      if name.hasSuffix(".rec") { return "\(folder)/\(name)" }
+    }
+    return nil
+  }
+
   @Test func recordsWithAnyByteChangedOrCutAtAnyLengthGiveTheTrueEndOrNone() async throws {
     let all = try await Surroundings()
     await all.dashboard.acknowledge(false)
     let id = try await all.dashboard.send("echo out; sleep 0.1; echo err >&2; seq 1 4000; exit 5")
     try await all.dashboard.untilEnded(id)
-    let folder = "\(all.disk.state)/runners"
-    var found: String?
-    let listing = try #require(opendir(folder))
-    while let entry = readdir(listing) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-      if name.hasSuffix(".rec") { found = name }
-    }
-    closedir(listing)
-    let sound = try Files.read("\(folder)/\(try #require(found))")
+    let sound = try Files.read(try #require(records(of: all.disk)))
     let run = RunID(agent: all.dashboard.agent, task: id.task)
     let (whole, verdict) = try judged("\(scratch.path)/whole", sound, run: run)
     let exit = try #require(whole.state.exit)
@@ -59,6 +63,29 @@ import Testing
       let (feed, judgement) = try judged("\(scratch.path)/cut", Array(sound[..<length]), run: run)
       #expect(feed.state.exit == nil && judgement == .lost, "\(length) bytes")
     }
+  }
+
+  @Test func damagedRecordsAreSetAsideWithTheirNameInTheLogAndTheirRunIsNotStartedAgain() async throws {
+    var all = try await Surroundings()
+    let (gate, marker) = (all.marker("gate"), all.marker("starts"))
+    let id = try await all.dashboard.send("echo x >> \(marker); while [ ! -e \(gate) ]; do sleep 0.02; done; exit 5")
+    try await all.dashboard.untilSaid(.running, id)
+    let path = try #require(records(of: all.disk))
+    try await all.killAgent()
+    try Files.writeAtomically([], to: gate)
+    let disk = all.disk
+    try await eventually("its runner has left") { runners(of: disk).isEmpty }
+    // The end is there and cannot be read any more.
+    var bytes = try Files.read(path)
+    bytes[bytes.count - 3] ^= 0xff
+    try Files.writeAtomically(bytes, to: path)
+    try await all.startAgent()
+    #expect(try await all.dashboard.untilEnded(id).state == .lost)
+    let second = try await all.dashboard.send("exit 4")
+    #expect(try await all.dashboard.untilEnded(second).exitCode == 4, "the rest is used")
+    #expect(all.contents(marker) == "x\n")
+    #expect(all.contents(all.disk.logFile).contains(path + Worker.damagedSuffix))
+    #expect(try Files.read(path + Worker.damagedSuffix) == bytes)
   }
 
   @Test func anOutputFileThatWasCutCostsItsOutputAndNotItsVerdict() async throws {

@@ -134,7 +134,9 @@ import Testing
       #expect(away.status == 503 && away.code == "redis_away" && away.headers["retry-after"] != nil)
       #expect(away.text.contains("OOM command not allowed"), "\(away.text)")
       scene.script.withLock {
-        $0.removal = { RemovedAgents.Removal(agent: $0, presence: Presence(online: true), closed: [ULID.min, ULID.max]) }
+        $0.removal = {
+          RemovedAgents.Removal(agent: $0, presence: Presence(online: true), closed: [(ULID.min, .lost), (ULID.max, .lost)])
+        }
       }
       let answer = try await scene.send("DELETE", "/v1/agents/web1")
       #expect(answer.status == 200)

@@ -36,6 +36,22 @@ import Testing
       tail: slice)
   }
 
+  /// Its fate is known: nobody has to guess what became of it.
+  @Test func aRunThatWaitsForItsNextAttemptKeepsItsVerdictWhenItsAgentIsRemoved() async throws {
+    try await withStore { (store: Store) async throws -> Void in
+      let (waiting, sent) = (try await accept(store), try await accept(store))
+      _ = try await apply(store, [ended(waiting, 1, .failed, exit: 3, tail: "no")], first: 1)
+      #expect(try await run(store, waiting).attempt == 2)
+      let agent = agent
+      let closed = try await store.write { try FlowRemoval.remove($0, agent, journals: [], by: "10.1.2.3:4", now: 50) }
+      #expect(Dictionary(uniqueKeysWithValues: closed.map { ($0.task, $0.state) }) == [waiting: .failed, sent: .lost])
+      let row = try await run(store, waiting)
+      #expect(row.attempt == 1 && row.knowledge.state == .failed)
+      #expect(try await shown(store, waiting).first?.exitCode == 3)
+      #expect(try await run(store, sent).knowledge.state == .lost)
+    }
+  }
+
   private func run(_ store: Store, _ task: ULID) async throws -> RunRow {
     let agent = agent
     return try await store.read { try #require(try RunRow.fetch($0, task: task, agent: agent)) }
