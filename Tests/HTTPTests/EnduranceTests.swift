@@ -132,7 +132,8 @@ private func fewestDescriptors(_ server: ServerProcess) async throws -> Int {
     }
     try await handlersEnd(server)
     // Two more than at its start may be the runtime's own, made with the first task.
-    try await eventually("all connections are closed") { server.openDescriptors <= before + 2 }
+    // Beyond the 60 s after which an idle one is closed: some of the clients' ends were seen to be noticed only then.
+    try await eventually("all connections are closed", within: 90) { server.openDescriptors <= before + 2 }
     #expect(try await onThread { server.stop() } == 0)
   }
 

@@ -12,7 +12,7 @@ public struct TestFailure: Error, CustomStringConvertible {
 /// Waits until the condition holds, looking every few milliseconds; throws once `limit` has passed. `what` is asked for only then, so it may
 /// say what was seen last.
 public func eventually(
-  _ what: @autoclosure () -> String, within limit: Duration = .seconds(20), _ condition: () async throws -> Bool
+  _ what: @autoclosure () -> String, within limit: Duration = .seconds(60), _ condition: () async throws -> Bool
 ) async throws {
   let deadline = ContinuousClock.now + limit
   while try await !condition() {

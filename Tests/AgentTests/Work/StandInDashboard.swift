@@ -157,7 +157,7 @@ actor StandInDashboard {
 
   /// Collects until the condition holds.
   func until(
-    _ what: String, within limit: Duration = .seconds(20), _ condition: @Sendable (isolated StandInDashboard) async throws -> Bool
+    _ what: String, within limit: Duration = .seconds(60), _ condition: @Sendable (isolated StandInDashboard) async throws -> Bool
   ) async throws {
     let deadline = ContinuousClock.now + limit
     while true {
@@ -170,12 +170,12 @@ actor StandInDashboard {
     }
   }
 
-  func untilSaid(_ kind: ReportEvent.Kind, _ id: AttemptID, within limit: Duration = .seconds(20)) async throws {
+  func untilSaid(_ kind: ReportEvent.Kind, _ id: AttemptID, within limit: Duration = .seconds(60)) async throws {
     try await until("the agent says \(kind) of \(id)", within: limit) { $0.said(id).contains { $0.kind == kind } }
   }
 
   @discardableResult
-  func untilEnded(_ id: AttemptID, within limit: Duration = .seconds(20)) async throws -> Verdict {
+  func untilEnded(_ id: AttemptID, within limit: Duration = .seconds(60)) async throws -> Verdict {
     try await untilSaid(.ended, id, within: limit)
     return verdict(id)!
   }

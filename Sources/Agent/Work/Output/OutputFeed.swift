@@ -43,6 +43,8 @@ final class OutputFeed {
   private var isPassed = false
   /// The runner whose records these are has refused it or is done with it: also if it lives, it is none of this attempt's any more.
   var isLetGo: Bool { state.refused != nil || isPassed }
+  /// Behind the last record stand bytes that are no whole one: a write under way, or what nobody can read any more.
+  private(set) var isTorn = false
   /// A part of the records was unreadable.
   private(set) var isDamaged = false
   /// The output file holds less than the records say.
@@ -80,7 +82,8 @@ final class OutputFeed {
       switch reader.next() {
       case .record(let record): apply(record)
       case .damaged: isDamaged = true
-      case .end:
+      case .end(let torn):
+        isTorn = torn
         fault = nil
         return
       case .failed(let error):

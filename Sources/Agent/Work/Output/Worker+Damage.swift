@@ -34,13 +34,14 @@ extension Worker {
   }
 
   /// Says once per file that it is damaged, and keeps it from being removed with the others.
-  func noteDamage(_ feed: OutputFeed, _ attempt: Attempt) {
+  /// - Parameter isWritten: its runner may be writing it: what is no whole record may become one.
+  func noteDamage(_ feed: OutputFeed, _ attempt: Attempt, isWritten: Bool = true) {
     if feed.isShort, damagedFiles.insert(feed.path).inserted {
       logger.error(
         "a run's output file is shorter than it was: what is missing is not sent",
         metadata: ["run": "\(attempt.run)", "file": "\(String(decoding: feed.path, as: UTF8.self))"])
     }
-    guard feed.isDamaged, damagedFiles.insert(feed.records).inserted else { return }
+    guard feed.isDamaged || feed.isTorn && !isWritten, damagedFiles.insert(feed.records).inserted else { return }
     let path = String(decoding: feed.records, as: UTF8.self)
     let aside = path + Worker.damagedSuffix
     let isKept = link(path, aside) == 0 || errno == EEXIST

@@ -245,6 +245,8 @@ extension Worker {
     do throws(RedisError) {
       try await connection.connected(within: .milliseconds(500))
     } catch {
+      // For want of a descriptor or a thread it was not even set up, and never will be: the next try makes another.
+      if case .closed = connection.state, courier === connection { courier = nil }
       courierUsedAt = .now
       reportsHeldUntil = .now + .milliseconds(200)
       framesHeldUntil = reportsHeldUntil

@@ -20,8 +20,8 @@ extension Worker {
     case .unclear(let code): return judgeLater(attempt, code)
     }
     feed.advanceToEnd()
-    noteDamage(feed, attempt)
     if feed.isLetGo { runner = nil }
+    noteDamage(feed, attempt, isWritten: runner != nil)
     if runner == nil, let fault = feed.fault, mayPass(fault, attempt) { return judgeLater(attempt, fault) }
     // The output file is the proof, but somebody may have cleaned it away, or moved `log.path`: then what the runner said and recorded counts
     // as well. A `begin` without the file stands for the moment before it, too; the safe side is not to start it again.
