@@ -10,16 +10,21 @@ import Testing
   private static let outage = Duration.seconds(45)
   private static let runs = 60
 
-  /// What a process holds: nothing of it may grow while it waits.
+  /// What a process holds and has used: nothing of it may grow while it waits.
   private struct Holding {
     var descriptors: Int
     var kibibytes: Int
+    var cpuSeconds: Double
 
     init(_ pid: pid_t) throws {
       descriptors = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd").count
       let status = try String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)
       let line = status.split(separator: "\n").first { $0.hasPrefix("RssAnon:") }
       kibibytes = line.flatMap { Int($0.split(whereSeparator: { $0 == " " || $0 == "\t" })[1]) } ?? 0
+      // proc_pid_stat(5): utime and stime are the 14th and 15th field; the second is in brackets.
+      let stat = try String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)
+      let fields = try #require(stat.split(separator: ")").last).split(separator: " ")
+      cpuSeconds = fields[11...12].compactMap { Double($0) }.reduce(0, +) / Double(sysconf(Int32(_SC_CLK_TCK)))
     }
   }
 
@@ -46,6 +51,7 @@ import Testing
   private func expectNoGrowth(_ name: String, _ before: Holding, _ after: Holding) {
     #expect(after.descriptors <= before.descriptors + 4, "\(name): from \(before) to \(after)")
     #expect(after.kibibytes <= before.kibibytes + 8192, "\(name): from \(before) to \(after)")
+    #expect(after.cpuSeconds <= before.cpuSeconds + 5, "\(name): from \(before) to \(after)")
   }
 
   /// Rule `silence`.

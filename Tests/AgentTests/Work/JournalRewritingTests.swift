@@ -53,7 +53,11 @@ import Testing
     }
     let position = try await journal.sync()
     let written = UInt64(4000 * 2500)
-    #expect(journal.size < written / 2, "\(journal.size)")
+    journal.rewriting.sync {}
+    // It was written anew meanwhile; how often depends on how the appends and the rewriting meet.
+    #expect(journal.size < written / 4 * 3, "\(journal.size)")
+    try journal.compact()
+    #expect(journal.size < written / 3, "\(journal.size)")
     #expect(try !journal.lacks(position))
     let again = try Journal.open(path, compactFrom: .max)
     #expect(again.damaged == nil && again.torn.bytes == 0)

@@ -14,9 +14,9 @@ final class Bell {
     wake()
   }
 
-  /// Returns once it was rung since the last return, or at the time.
+  /// Returns once it was rung since the last return, or at the time. Where that has passed, everybody else who is ready has had a turn before.
   func wait(until time: MonotonicTime = .never, worker: isolated Worker) async {
-    if !isRung, time > .now {
+    if !isRung {
       await withCheckedContinuation { continuation in
         waiting = continuation
         if time < .never {

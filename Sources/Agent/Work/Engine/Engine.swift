@@ -139,7 +139,8 @@ final class Engine: SerialExecutor {
       if mayStop { return }
       var timeout: Int32 = -1
       if let next {
-        let wait = next - .now
+        // A time that has passed since the timers ran: a negative timeout would wait for ever.
+        let wait = max(next - .now, .zero)
         timeout = Int32(
           clamping: (wait.components.seconds * 1000) + (wait.components.attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000
         )

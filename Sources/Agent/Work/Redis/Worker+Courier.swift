@@ -268,9 +268,9 @@ extension Worker {
     await connection.close()
   }
 
+  /// Whatever is left to say: while Redis is away nothing is said, and what is said later opens another.
   private func closeQuietCourier() async {
-    guard let connection = courier, MonotonicTime.now >= courierUsedAt + Worker.quiet, reports.unsent == 0, !framesAreWaiting
-    else { return }
+    guard let connection = courier, MonotonicTime.now >= courierUsedAt + Worker.quiet else { return }
     courier = nil
     await connection.close()
   }
