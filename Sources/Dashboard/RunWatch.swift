@@ -104,14 +104,13 @@ final class Subscription: Sendable {
     try Task.checkCancellation()
     if let batch = takeNow() { return batch }
     guard let deadline else { return try await wait() }
-    guard deadline > .now else { return Batch() }
     // Rouses the waiting below at its deadline; cancelled when something came before.
     let timer = Task { [weak self] in
       try await Task.sleep(until: deadline, clock: .continuous)
       self?.rouse()
     }
     defer { timer.cancel() }
-    return try await wait()
+    return try await wait(until: deadline)
   }
 
   /// What is new, without waiting. Nil when nothing is.
@@ -130,11 +129,12 @@ final class Subscription: Sendable {
     rouse()
   }
 
-  private func wait() async throws -> Batch {
+  private func wait(until deadline: ContinuousClock.Instant? = nil) async throws -> Batch {
     let batch = await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         let ready = state.withLock { state -> Batch? in
-          if !state.batch.isEmpty || state.ended || Task.isCancelled {
+          // Who rouses at the deadline may have done so already, and found nobody.
+          if !state.batch.isEmpty || state.ended || Task.isCancelled || deadline.map({ $0 <= .now }) ?? false {
             defer { state.batch = Batch() }
             return state.batch
           }

@@ -74,7 +74,8 @@ extension ClusterRouter {
     let connection = RedisConnection(single)
     let outcome: Result<RedisValue, RedisError>
     do throws(RedisError) {
-      try await connection.connect()
+      // The limit holds also for one that is loading its data.
+      try await connection.wait(deadline: .now + Self.patience, untilFirstFailure: true)
       outcome = .success(try await connection.send(question, timeout: Self.patience))
     } catch {
       outcome = .failure(error)

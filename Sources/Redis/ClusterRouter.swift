@@ -176,12 +176,8 @@ extension ClusterRouter.State {
   /// - Returns: also the number of a connection that was made now and has to be followed.
   mutating func node(_ address: RedisConfiguration.Address, _ configuration: RedisConfiguration) -> (RedisConnection, UInt64?) {
     if let node = nodes[address] {
-      guard case .closed = node.connection.state else {
-        nodes[address]?.usedAt = .now
-        return (node.connection, nil)
-      }
-      // For want of a descriptor or a thread it was not even set up, and never will be.
-      _ = letGo(address)
+      nodes[address]?.usedAt = .now
+      return (node.connection, nil)
     }
     var single = configuration
     single.address = address

@@ -8,6 +8,6 @@ public enum ConnectionState: Sendable, Equatable {
   case connected(epoch: Int)
   /// Commands fail at once; the next attempt follows within `retryWithin`.
   case down(RedisFault, retryWithin: Duration)
-  /// `close()` was called, or the connection could not even be set up.
+  /// `close()` was called.
   case closed(RedisFault)
 }

@@ -1,6 +1,6 @@
 // What everybody may reach of a connection: messages to its owner thread, and what the owner has published.
 // Invariants: the owner is woken only when it sleeps; messages are taken in the order in which they were posted; once finished,
-// a mailbox takes no more messages, and whoever posts one is told so.
+// a mailbox takes no more messages, and whoever posts one is told so. Without an owner (`setUpFault`) nobody waits in it.
 import CHiredis
 import Glibc
 import Synchronization
@@ -53,6 +53,8 @@ final class Mailbox: Sendable {
     var messages: [Message] = []
     var ownerSleeps = false
     var isFinished = false
+    /// Why there is no owner, which is tried again.
+    var setUpFault: RedisFault?
     var connection = ConnectionState.connecting
     /// Why calls are refused at once; nil while they are taken.
     var refusal: RedisFault? = .connecting
@@ -63,16 +65,16 @@ final class Mailbox: Sendable {
 
   private let state = Mutex(State())
   private let lastID = Atomic<UInt64>(0)
-  /// An eventfd; -1 where none could be had, for the reason in `openingError`.
-  let wakeDescriptor: Int32
-  let openingError: Int32
+  private let eventDescriptor = Atomic<Int32>(-1)
+  private let makeDescriptor: @Sendable () -> Int32
 
-  init() {
-    wakeDescriptor = chiredis_eventfd()
-    openingError = wakeDescriptor < 0 ? errno : 0
-  }
+  /// - Parameter makeDescriptor: an eventfd, or -1 and errno.
+  init(makeDescriptor: @escaping @Sendable () -> Int32 = { chiredis_eventfd() }) { self.makeDescriptor = makeDescriptor }
 
   deinit { if wakeDescriptor >= 0 { close(wakeDescriptor) } }
+
+  /// -1 as long as none could be had.
+  var wakeDescriptor: Int32 { eventDescriptor.load(ordering: .acquiring) }
 
   func nextID() -> UInt64 { lastID.add(1, ordering: .relaxed).newValue }
 
@@ -82,10 +84,10 @@ final class Mailbox: Sendable {
   var epoch: Int { state.withLock { $0.epoch } }
   var server: RedisConfiguration.Address? { state.withLock { $0.server } }
 
-  /// False once finished.
+  /// False where nobody would handle it: once finished, and without an owner.
   func post(_ message: Message) -> Bool {
     let (taken, wake) = state.withLock { state in
-      guard !state.isFinished else { return (false, false) }
+      guard !state.isFinished, state.setUpFault == nil else { return (false, false) }
       return (true, state.add(message))
     }
     if wake { wakeOwner() }
@@ -117,6 +119,50 @@ final class Mailbox: Sendable {
   }
 
   private func wakeOwner() { _ = eventfd_write(wakeDescriptor, 1) }
+
+  // MARK: For whoever makes the owner
+
+  /// Why there is no owner now; nil: there is one, or there will never be one again.
+  var setUpFault: RedisFault? { state.withLock { $0.isFinished ? nil : $0.setUpFault } }
+
+  /// What an owner needs. One caller at a time.
+  /// - Returns: why it cannot be had.
+  func prepare() -> RedisFault? {
+    guard wakeDescriptor < 0 else { return nil }
+    let descriptor = makeDescriptor()
+    guard descriptor >= 0 else { return .system(operation: "eventfd", errno: errno) }
+    eventDescriptor.store(descriptor, ordering: .releasing)
+    return nil
+  }
+
+  /// An owner is about to run. False once finished.
+  func claim() -> Bool {
+    state.withLock { state in
+      guard !state.isFinished else { return false }
+      state.setUpFault = nil
+      return true
+    }
+  }
+
+  /// Finishes it unless an owner is there, who then has to do it. Returns whether it is finished.
+  func finishWithoutOwner() -> Bool {
+    let (isFinished, watchers) = state.withLock { state -> (Bool, [AsyncStream<ConnectionState>.Continuation]) in
+      guard !state.isFinished, state.setUpFault != nil else { return (state.isFinished, []) }
+      return (true, state.finish(.closed).watchers)
+    }
+    tell(watchers, .closed)
+    return isFinished
+  }
+
+  /// There is none after all. Returns the messages that nobody will handle.
+  func disclaim(_ fault: RedisFault, retryWithin: Duration) -> [Message] {
+    publish(.down(fault, retryWithin: retryWithin), refusal: fault)
+    return state.withLock { state in
+      state.setUpFault = fault
+      defer { state.messages = [] }
+      return state.messages
+    }
+  }
 
   // MARK: For the owner
 
@@ -155,25 +201,30 @@ final class Mailbox: Sendable {
 
   /// The last publication; returns the messages that nobody will handle any more.
   func finish(_ fault: RedisFault) -> [Message] {
-    let (rest, watchers) = state.withLock { state in
-      defer {
-        state.messages = []
-        state.watchers = [:]
-      }
-      state.isFinished = true
-      state.connection = .closed(fault)
-      state.refusal = fault
-      return (state.messages, state.watchers.values)
-    }
+    let (rest, watchers) = state.withLock { $0.finish(fault) }
+    tell(watchers, fault)
+    return rest
+  }
+
+  private func tell(_ watchers: [AsyncStream<ConnectionState>.Continuation], _ fault: RedisFault) {
     for watcher in watchers {
       watcher.yield(.closed(fault))
       watcher.finish()
     }
-    return rest
   }
 }
 
 extension Mailbox.State {
+  mutating func finish(
+    _ fault: RedisFault
+  ) -> (messages: [Message], watchers: [AsyncStream<ConnectionState>.Continuation]) {
+    defer { (messages, watchers) = ([], [:]) }
+    isFinished = true
+    connection = .closed(fault)
+    refusal = fault
+    return (messages, Array(watchers.values))
+  }
+
   /// True where the owner has to be woken.
   mutating func add(_ message: Message) -> Bool {
     messages.append(message)

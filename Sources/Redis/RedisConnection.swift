@@ -10,20 +10,59 @@ public final class RedisConnection: Sendable {
   public let configuration: RedisConfiguration
   private let mailbox: Mailbox
 
-  /// Begins to connect. Where not even a thread or a descriptor can be had, the connection is closed from the start.
-  public init(_ configuration: RedisConfiguration) {
+  /// Begins to connect. Where not even a thread or a descriptor can be had, it is down, and that is tried again like anything else.
+  public convenience init(_ configuration: RedisConfiguration) { self.init(configuration, mailbox: Mailbox()) }
+
+  init(_ configuration: RedisConfiguration, mailbox: Mailbox) {
     self.configuration = configuration
-    let mailbox = Mailbox()
     self.mailbox = mailbox
-    guard mailbox.wakeDescriptor >= 0 else {
-      _ = mailbox.finish(.system(operation: "eventfd", errno: mailbox.openingError))
-      return
+    if Self.setUp(configuration, mailbox, failures: 0) { return }
+    Task { [weak mailbox] in
+      var failures = 1
+      while mailbox?.setUpFault != nil {
+        // Nothing tells when others have let go of descriptors or threads. Nobody cancels this task; closing ends it.
+        try? await Task.sleep(for: configuration.backoff.delay(afterFailures: failures))
+        guard let mailbox, mailbox.setUpFault != nil else { return }
+        if Self.setUp(configuration, mailbox, failures: failures) { return }
+        failures += 1
+      }
     }
-    let code = BackgroundThread.start(name: "redis") { ConnectionOwner(configuration: configuration, mailbox: mailbox).run() }
-    if code != 0 { _ = mailbox.finish(.system(operation: "pthread_create", errno: code)) }
   }
 
-  deinit { _ = mailbox.post(.close(nil)) }
+  /// - Returns: false where it has to be tried again.
+  private static func setUp(_ configuration: RedisConfiguration, _ mailbox: Mailbox, failures: Int) -> Bool {
+    guard mailbox.claim() else { return true }
+    var fault = mailbox.prepare()
+    if fault == nil {
+      let code = BackgroundThread.start(name: "redis") { ConnectionOwner(configuration: configuration, mailbox: mailbox).run() }
+      if code != 0 { fault = .system(operation: "pthread_create", errno: code) }
+    }
+    guard let fault else { return true }
+    var isClosing = false
+    for message in mailbox.disclaim(fault, retryWithin: configuration.backoff.delay(afterFailures: failures)) {
+      switch message {
+      case .wait(let waiter): waiter.continuation.resume(returning: fault)
+      case .submit(let call): call.continuation.resume(returning: call.commands.map { _ in .failure(.notSent(fault)) })
+      case .close(let continuation):
+        isClosing = true
+        continuation?.resume()
+      case .cancel, .resolved, .master: break
+      }
+    }
+    if isClosing { _ = mailbox.finish(.closed) }
+    return isClosing
+  }
+
+  deinit { end(nil) }
+
+  private func end(_ continuation: CheckedContinuation<Void, Never>?) {
+    while !mailbox.post(.close(continuation)) {
+      if mailbox.finishWithoutOwner() {
+        continuation?.resume()
+        return
+      }
+    }
+  }
 
   // MARK: Commands
 
@@ -110,12 +149,18 @@ public final class RedisConnection: Sendable {
   }
 
   func wait(deadline: MonotonicTime?, untilFirstFailure: Bool) async throws(RedisError) {
+    while let fault = mailbox.setUpFault {
+      let left = deadline.map { $0 - .now } ?? .seconds(1)
+      guard !untilFirstFailure, left > .zero else { throw .notSent(fault) }
+      // Until the next try to set it up, which tells nobody.
+      do { try await Task.sleep(for: min(left, .milliseconds(50))) } catch { throw .notSent(.cancelled) }
+    }
     let id = mailbox.nextID()
     let fault: RedisFault? = await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         let waiter = Waiter(id: id, deadline: deadline, untilFirstFailure: untilFirstFailure, continuation: continuation)
         if !mailbox.post(.wait(waiter)) {
-          continuation.resume(returning: .closed)
+          continuation.resume(returning: mailbox.setUpFault ?? .closed)
         } else if Task.isCancelled {
           _ = mailbox.post(.cancel(id: id))
         }
@@ -139,8 +184,6 @@ public final class RedisConnection: Sendable {
 
   /// Ends the connection for good; returns once its socket is closed. Calls in flight end with `outcomeUnknown(.closed)`.
   public func close() async {
-    await withCheckedContinuation { continuation in
-      if !mailbox.post(.close(continuation)) { continuation.resume() }
-    }
+    await withCheckedContinuation { end($0) }
   }
 }

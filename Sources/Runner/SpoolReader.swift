@@ -41,6 +41,13 @@ public struct RecordedAttempt: Sendable, Equatable {
     }
   }
 
+  /// Its writer is gone and has left a file of so many bytes. What no record tells of counts as long as the file stands in order: in a ring
+  /// that may have gone round nobody knows which bytes they are.
+  public mutating func isLeft(with bytes: UInt64) {
+    let (room, overflow) = layout.head.addingReportingOverflow(layout.ring)
+    if overflow || bytes < room { total = max(total, bytes) }
+  }
+
   /// Bytes that went through the spool, as far as is known.
   public var stored: UInt64 { exit?.stored ?? total }
 

@@ -47,4 +47,38 @@ import Testing
     }
     try await group.stop()
   }
+
+  /// Whether a dashboard reads is asked of another node than the agent's own: as long as nobody answers, what is the agent's own goes on.
+  @Test func anAgentWithSomethingToTellHearsWhileNobodyKnowsOfADashboard() async throws {
+    let group = try await ClusterGroup.start()
+    for master in group.masters { try await master.ask("CONFIG", "SET", "cluster-require-full-coverage", "no") }
+    let holder = try await group.owner(of: "muster:dashboard").server
+    var uuid = ""
+    for number in 0..<50 where uuid.isEmpty {
+      if try await group.owner(of: "{q\(number)}").server !== holder { uuid = "q\(number)" }
+    }
+    let own = try await group.owner(of: "{\(uuid)}").server
+    try await withStand(redisSettings: ["cluster": group.masters.map { "127.0.0.1:\($0.port)" }]) {
+      (stand: Stand) async throws -> Void in
+      try await stand.startAgent(uuid)
+      try await stand.killDashboard()
+      try await own.ask("HSET", uuid, "first", "echo first >> \(stand.starts.path)")
+      func started() -> String { (try? String(contentsOf: stand.starts, encoding: .utf8)) ?? "" }
+      _ = try await eventually("the first one runs") { started() == "first\n" ? true : nil }
+      try await holder.kill()
+      // Longer than an agent waits for an acknowledgement before it asks whether anybody reads (5 s).
+      try await Task.sleep(for: .seconds(8))
+      try await own.ask("HSET", uuid, "second", "echo second >> \(stand.starts.path)")
+      _ = try await eventually("the second one runs", within: 10) { started() == "first\nsecond\n" ? true : nil }
+      // What was to be told is told once somebody reads again.
+      try await holder.restart()
+      try await stand.restartDashboard()
+      _ = try await eventually("both are in the history") { () async throws -> Bool? in
+        let page = try await stand.get("/v1/runs?uuid=\(uuid)")
+        let states = (page["items"] as? [[String: Any]] ?? []).compactMap { $0["state"] as? String }
+        return states == ["succeeded", "succeeded"] ? true : nil
+      }
+    }
+    try await group.stop()
+  }
 }

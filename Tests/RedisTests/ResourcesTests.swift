@@ -42,6 +42,37 @@ import Testing
     }
   }
 
+  @Test func aConnectionThatFoundNoDescriptorAtItsMakingIsThereOnceThereIsOne() async {
+    await #expect(processExitsWith: .success) {
+      let server = try await RedisServerProcess.start()
+      // Swift's pool makes what it needs now.
+      try? await Task.sleep(for: .milliseconds(1))
+      var before = rlimit()
+      getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &before)
+      var none = rlimit(rlim_cur: 0, rlim_max: before.rlim_max)
+      setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &none)
+      let connection = RedisConnection(server.configuration)
+      let dropped = RedisConnection(server.configuration)
+      for _ in 0..<2 {
+        guard case .down(.system("eventfd", EMFILE), _) = connection.state else { throw TestFailure("\(connection.state)") }
+        guard case .failure(.notSent(.system)) = await connection.outcomes(of: [RedisCommand("PING")])[0] else {
+          throw TestFailure("no reason is told")
+        }
+        await #expect(throws: RedisError.self) { try await connection.connected(within: .milliseconds(200)) }
+        await #expect(throws: RedisError.self) { try await connection.connect() }
+      }
+      await dropped.close()
+      guard case .closed = dropped.state else { throw TestFailure("\(dropped.state)") }
+      let waiting = Task { try await connection.connected(within: .seconds(20)) }
+      setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &before)
+      try await waiting.value
+      #expect(connection.epoch == 1)
+      _ = try await connection.send(RedisCommand("PING"))
+      await connection.close()
+      try await eventually("no owner thread is left") { ownerThreads().isEmpty }
+    }
+  }
+
   @Test func anIdleConnectionNeverWakes() async {
     await #expect(processExitsWith: .success) {
       let server = try await RedisServerProcess.start()

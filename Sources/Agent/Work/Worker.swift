@@ -45,6 +45,7 @@ actor Worker {
   let control: RedisClient
   var courier: RedisClient?
   var isSayingPresence = false
+  var isAskingWhoReads = false
   var courierUsedAt = MonotonicTime.distantPast
   var courierEpoch = 0
 

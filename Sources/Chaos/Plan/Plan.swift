@@ -40,7 +40,7 @@ enum Fault: CaseIterable {
   case agentTerminated, dashboardTerminated
   case runnerKilled, agentAndRunnersKilled
   case agentHeld, dashboardHeld, redisHeld, runnerHeld
-  case linkBlow, linkMode
+  case linkBlow, linkMode, linkAway
   case flush, wipe
   case copy, restore
 }
@@ -82,6 +82,8 @@ struct PlanMaking {
     var wanted: [(Int, Fault)] = []
     if name != .restore { wanted += [(30, .flush), (65, .wipe)] }
     if name != .redis { wanted += [(15, .copy), (35, .restore), (55, .copy), (80, .restore)] }
+    // Half a minute does not fit into a shorter one.
+    if milliseconds >= 60_000 { wanted.append((20, .linkAway)) }
     return wanted.sorted { $0.0 < $1.0 }.map { (milliseconds / 100 * $0.0, $0.1) }
   }
 
@@ -91,7 +93,7 @@ struct PlanMaking {
       (3, .agentTerminated), (2, .dashboardTerminated),
       (12, .runnerKilled), (6, .agentAndRunnersKilled),
       (7, .agentHeld), (4, .dashboardHeld), (4, .redisHeld), (4, .runnerHeld),
-      (14, .linkBlow), (9, .linkMode),
+      (14, .linkBlow), (9, .linkMode), (1, .linkAway),
     ]
     if name != .restore { faults += [(2, .flush), (2, .wipe)] }
     if name != .redis { faults += [(2, .copy), (3, .restore)] }
@@ -125,6 +127,8 @@ struct PlanMaking {
       steps.append(Step(at: now + dice.one(of: [50, 700, 4000]), action: .releaseRunners(agent: agent)))
     case .linkBlow: steps.append(Step(at: now, action: .blow(anyLink(), dice.one(of: LinkBlow.all))))
     case .linkMode: return changeLink(at: now)
+    // Longer than every lease, silence and rest that a program knows.
+    case .linkAway: return change(anyLink(), to: dice.one(of: [.refuse, .silent]), at: now, for: dice.one(of: [33_000, 40_000]))
     case .flush: steps.append(Step(at: now, action: .flushRedis))
     case .wipe: return down(.redis, at: now, for: [0, 500, 4000]) { _ in .wipeRedis }
     case .copy:
@@ -164,13 +168,16 @@ struct PlanMaking {
 
   private mutating func changeLink(at now: Int) -> Bool {
     let program = anyLink()
-    let time: Int
-    let mode: LinkMode
     switch dice.below(4) {
-    case 0: (mode, time) = (.silent, dice.one(of: [300, 2000, 6000, 17_000]))
-    case 1: (mode, time) = (.refuse, dice.one(of: [300, 2000, 9000]))
-    default: (mode, time) = (.delay(milliseconds: dice.one(of: [5, 50, 200, 900])), dice.one(of: [1000, 4000, 10_000]))
+    case 0: return change(program, to: .silent, at: now, for: dice.one(of: [300, 2000, 6000, 17_000]))
+    case 1: return change(program, to: .refuse, at: now, for: dice.one(of: [300, 2000, 9000]))
+    default:
+      let delay = LinkMode.delay(milliseconds: dice.one(of: [5, 50, 200, 900]))
+      return change(program, to: delay, at: now, for: dice.one(of: [1000, 4000, 10_000]))
     }
+  }
+
+  private mutating func change(_ program: Program, to mode: LinkMode, at now: Int, for time: Int) -> Bool {
     guard linkBusy[program, default: 0] <= now else { return false }
     linkBusy[program] = now + time + 500
     steps.append(Step(at: now, action: .link(program, mode)))

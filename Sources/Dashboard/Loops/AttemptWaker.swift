@@ -14,6 +14,7 @@ final class AttemptWaker: Service {
   let sender: Sender
   let clock: DeadlineClock
   let logger: Logger
+  private let trouble: Trouble
 
   private struct Key: Hashable, Sendable {
     var agent: AgentID
@@ -23,6 +24,8 @@ final class AttemptWaker: Service {
     var ends: [Key: SuspendingClock.Instant] = [:]
     /// When the loop looks next by itself; nil: when somebody rings.
     var look: SuspendingClock.Instant?
+    /// Before then nothing is written: the last write failed.
+    var restsUntil: SuspendingClock.Instant?
     /// What is held has to be read from the store (again).
     var isDoubtful = true
   }
@@ -42,6 +45,7 @@ final class AttemptWaker: Service {
     self.sender = sender
     self.clock = clock
     self.logger = logger
+    trouble = Trouble(logger, begins: "retries that are due wait on", ends: "retries that are due go on", quiet: .zero)
     (bell, bellCord) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
   }
 
@@ -86,16 +90,22 @@ final class AttemptWaker: Service {
   /// Lets go on whose delay is over. Returns when to look again; nil: nothing waits.
   private func release() async -> SuspendingClock.Instant? {
     let now = SuspendingClock.now
-    let due = waiting.withLock { waiting in waiting.ends.filter { $0.value <= now }.map(\.key) }
-    var look: SuspendingClock.Instant?
+    let (due, rest) = waiting.withLock { waiting -> ([Key], SuspendingClock.Instant?) in
+      if let rest = waiting.restsUntil, now < rest { return ([], rest) }
+      waiting.restsUntil = nil
+      return (waiting.ends.filter { $0.value <= now }.map(\.key), nil)
+    }
+    var look = rest
     for part in due.chunks(of: Self.limit) {
       do {
         try await store.write { db in for key in part { try FlowAttempts.release(db, key.agent, key.id) } }
       } catch {
-        logger.warning("retries that are due wait on", metadata: ["why": "\(error)"])
+        trouble.met("\(error)", kind: "write")
         look = .now + Self.patience
+        waiting.withLock { $0.restsUntil = look }
         break
       }
+      trouble.passed()
       waiting.withLock { waiting in for key in part { waiting.ends[key] = nil } }
       for key in part {
         desks.withDesk(key.agent) { desk in

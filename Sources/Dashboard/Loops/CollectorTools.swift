@@ -185,12 +185,17 @@ struct CollectorTools: Sendable {
 
   func finishedEntries(_ stream: String) -> FinishedEntries { FinishedEntries(stream, link: link, refusals: refusals) }
 
-  func note(_ error: any Error, _ what: String) {
-    if error is StoreError {
+  /// - Returns: how long to rest before it is tried again.
+  func note(_ error: any Error, _ what: String) -> Duration {
+    var rest = Duration.milliseconds(200)
+    if let error = error as? StoreError {
       health.set(.collector, "\(what) cannot be stored: \(error)")
-      waker.lookAgain()
+      // A write that the disk had no room for is known to have left nothing.
+      if case .full = error {} else { waker.lookAgain() }
+      rest = .seconds(1)
     }
     if case .reply(let refusal)? = error as? RedisError { refusals.met(refusal) }
     logger.debug("collecting stopped", metadata: ["what": "\(what)", "why": "\(error)"])
+    return rest
   }
 }

@@ -38,8 +38,7 @@ struct StreamCollector<Message: Sendable>: Service {
           try await collect(connection)
         } catch {
           if Task.isCancelled { break }
-          flow.note(error, name)
-          if !(await pause(.milliseconds(200))) { break }
+          if !(await pause(flow.note(error, name))) { break }
         }
       }
       await connection.close()

@@ -107,16 +107,24 @@ final class EmbeddedRedis: Service {
   func run() async throws {
     await cancelWhenGracefulShutdown {
       var backoff = Duration.milliseconds(200)
+      // One that was given up at its start may answer later.
+      var isToldDown = true
       while await pause(.milliseconds(300)) {
         guard !self.isAlive() else {
           backoff = .milliseconds(200)
+          if isToldDown, await EmbeddedRedis.ownServer(at: self.port, folder: self.folder) != nil {
+            self.health.set(.embedded, nil)
+            isToldDown = false
+          }
           continue
         }
+        isToldDown = true
         self.health.set(.embedded, "the embedded Redis has ended and is being started again; its log: \(self.folder)/redis.log")
         self.logger.error("the embedded Redis has ended; starting it again", metadata: ["log": "\(self.folder)/redis.log"])
         do {
           try await self.start()
           self.health.set(.embedded, nil)
+          isToldDown = false
         } catch {
           self.logger.error("the embedded Redis does not start", metadata: ["why": "\(error)"])
           guard await pause(backoff) else { break }

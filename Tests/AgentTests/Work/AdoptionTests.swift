@@ -94,6 +94,32 @@ import Testing
     #expect(ended.state.exit?.how == .exited(3) && !ended.isLetGo)
   }
 
+  /// A runner that could not write its exit for long tells it, and leaves no record of it.
+  @Test func outputWhoseEndIsNotRecordedIsShippedToItsEnd() throws {
+    let run = RunID(agent: AgentID("web-1"), task: ULIDGenerator().next())
+    let begin = RunnerRecord.begin(BeginRecord(run: "\(run)", attempt: 1, outputPath: [], cap: 100, wallMilliseconds: 4))
+    let told = RunnerRecord.segments(SegmentList(offset: 0, [Runner.Segment(.stdout, 3)]))
+    for (records, expected) in [([begin, told], ["abc", "de"]), ([begin], ["abcde"])] {
+      let feed = try feed(run, records, start: 0)
+      try Files.writeAtomically(Array("abcde".utf8), to: String(decoding: feed.path, as: UTF8.self))
+      var shipped: [String] = []
+      while true {
+        if let slice = feed.take(limit: 100) {
+          shipped.append(String(decoding: slice.bytes, as: UTF8.self))
+        } else if !feed.goesOnAfterTheEnd() {
+          break
+        }
+      }
+      #expect(shipped.joined() == expected.joined() && feed.isShipped, "\(shipped)")
+    }
+    // Records that cannot be read just now are asked again, for a while.
+    let feed = try feed(run, [begin, told], start: 0)
+    try Files.writeAtomically(Array("abcde".utf8), to: String(decoding: feed.path, as: UTF8.self))
+    #expect(feed.take(limit: 100) != nil)
+    #expect(feed.goesOnAfterTheEnd() && feed.isClosed && feed.available == 2)
+    #expect(!feed.goesOnAfterTheEnd(), "once")
+  }
+
   // MARK: What it is held to
 
   @Test func anAdoptedRunKeepsTheTimeLimitThatItsRunnerWasTold() async throws {

@@ -47,6 +47,8 @@ import Testing
     let news = RunWatch().subscribe(run: run("a"))
     #expect(try await news.next(until: .now + .milliseconds(30)).isEmpty)
     #expect(try await news.next(until: .now - .seconds(1)).isEmpty)
+    // Also one that passes between the question and the wait.
+    for microseconds in 0..<2000 { #expect(try await news.next(until: .now + .microseconds(microseconds % 40)).isEmpty) }
   }
 
   @Test func cancellingTheTaskEndsTheWait() async throws {

@@ -137,14 +137,31 @@ final class OutputFeed {
     }
   }
 
-  /// The runner is gone without an exit record: what the spool holds beyond the records belongs to a stream that nobody knows.
+  /// The runner is gone, or has nothing more to say, without an exit record: what the spool holds beyond the records belongs to a stream that
+  /// nobody knows.
   func close(spoolBytes: UInt64) {
     isClosed = true
     closing = .spool(spoolBytes)
-    let known = next + ahead.reduce(0) { $0 + $1.length }
-    if state.layout.head == 0 || spoolBytes <= state.layout.head, spoolBytes > known {
-      append(Runner.Segment(.unknown, spoolBytes - known))
+    if state.begin == nil, state.refused == nil {
+      // Its beginning is damaged.
+      state.apply(.begin(BeginRecord(run: run, attempt: attempt, outputPath: path, cap: .max, wallMilliseconds: 0)))
     }
+    state.isLeft(with: spoolBytes)
+    let known = next + available
+    if state.total > known { append(Runner.Segment(.unknown, state.total - known)) }
+  }
+
+  /// The attempt has ended, and nothing more of it was found. Where the records do not say so, because they cannot be read just now or their
+  /// exit could not be written, what the spool holds is all that there is, in the end.
+  /// - Returns: whether there is more to do here, now or later.
+  func goesOnAfterTheEnd() -> Bool {
+    guard !isClosed else { return false }
+    if let fault, ReadFault.mayPass(fault), failures < OutputFeed.patience {
+      failures += 1
+      return true
+    }
+    close(spoolBytes: FileSize.of(path))
+    return available > 0
   }
 
   /// Everything that the journal says, where the records are gone.

@@ -140,6 +140,8 @@ extension Worker {
       if !place.records.isEmpty { releaseRecords(place.records) }
     }
     _ = try? journal.append(given.map { .acknowledged($0) })
+    // They were the first to wait.
+    while let id = unsaid.first, attempts[id] == nil, attempts.parked[id] == nil { unsaid.removeFirst() }
     logger.warning(
       "no dashboard has come for the oldest tasks of the plain keys: their ends are not kept for one any more",
       metadata: ["runs": "\(given.count)"])

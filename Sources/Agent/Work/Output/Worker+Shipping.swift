@@ -82,6 +82,10 @@ extension Worker {
         feed.due = feed.available > 0 && !feed.isInRing ? now : now + Worker.gathering
         if attempt.stage == .working { resultMayFollow(attempt) }
       } else if feed.available == 0 {
+        if attempt.stage == .ending || attempt.stage == .ended, feed.goesOnAfterTheEnd() {
+          feed.due = feed.available > 0 ? now : now + Worker.ringPatience
+          continue
+        }
         feeds[id] = nil
         noteDamage(feed, attempt)
         outputMayBeDone(attempt, feed)

@@ -11,7 +11,12 @@ extension Worker {
   func listen() async {
     while !isLeaving, fatal == nil {
       publish()
-      guard await connect() else { continue }
+      checkDrained()
+      guard await connect() else {
+        // Cut off, what is confirmed may start; that came about without anything that ends or comes.
+        startNext()
+        continue
+      }
       guard await registered() else { continue }
       let message = await awaitControl()
       if isLeaving { return }
@@ -58,8 +63,9 @@ extension Worker {
     if looksAtPlain { commands.append(AgentBus.plainExists(uuid)) }
     let wantsAcknowledgement = attempts.unsettledEnds + attempts.parked.count > 0 || reports.count > 0 || frames.count > 0
     if wantsAcknowledgement { commands.append(AgentBus.acked(uuid)) }
-    let isStalled = isStalled
+    let isStalled = isStalled && !control.isCluster
     if isStalled { commands.append(AgentBus.dashboard) }
+    if control.isCluster { goAgainWhereRead() }
     let beats = now >= nextBeat
     if beats { commands.append(renewal()) }
     let saysPresence = beats || (clock.awaitsDashboard && now < clockAwaitedUntil)
@@ -79,7 +85,7 @@ extension Worker {
     if let error = inbox.error { await refused(.reply(error)) }
     let plain = looksAtPlain ? next.next() : nil
     if wantsAcknowledgement, let text = next.next()?.string { acknowledged(text) }
-    if isStalled { goAgain(readByDashboard: !(next.next()?.isNull ?? true)) }
+    if isStalled { goAgain(readByDashboard: isThere(next.next())) }
     if beats { heard(renewal: next.next(), asked: asked) }
     if !questions.isEmpty { hear(questions.map { _ in next.next() }, asked: asked) }
     if saysPresence, control.isCluster { sayPresence() }
@@ -185,9 +191,12 @@ extension Worker {
     }
     obeyed()
     // A dashboard that could not write would say nothing new either.
-    let isAttended = answers.count > 2 && answers[2].map { !$0.isNull && $0.error == nil } ?? false
+    let isAttended = answers.count > 2 && isThere(answers[2])
     hear(presence, answers[1], isAttended: isAttended, asked: asked)
   }
+
+  /// Whether a key exists: an error says nothing of it.
+  func isThere(_ value: RedisValue?) -> Bool { value.map { !$0.isNull && $0.error == nil } ?? false }
 
   private func sayPresenceWhenFull() async {
     let asked = BootTime.now

@@ -245,8 +245,6 @@ extension Worker {
     do throws(RedisError) {
       try await connection.connected(within: .milliseconds(500))
     } catch {
-      // For want of a descriptor or a thread it was not even set up, and never will be: the next try makes another.
-      if case .closed = connection.state, courier === connection { courier = nil }
       courierUsedAt = .now
       reportsHeldUntil = .now + .milliseconds(200)
       framesHeldUntil = reportsHeldUntil
@@ -299,6 +297,18 @@ extension Worker {
     }
     stall = min(stall * 2, .seconds(60))
     goBack()
+  }
+
+  /// In a Cluster, beside the loop: whether a dashboard reads stands on another node, and that one being away must not keep this agent from
+  /// its own.
+  func goAgainWhereRead() {
+    guard isStalled, !isAskingWhoReads else { return }
+    isAskingWhoReads = true
+    Task {
+      let outcome = await control.outcomes(of: [AgentBus.dashboard]).first
+      isAskingWhoReads = false
+      goAgain(readByDashboard: isThere(try? outcome?.get()))
+    }
   }
 
   /// What `muster:{uuid}:acked` says.

@@ -16,6 +16,8 @@ final class RunnerLink {
   /// It takes no more.
   var isRetiring = false
   private(set) var isOpen = true
+  /// When what the socket did not take is tried again; nil: that is not under way.
+  var flushAfter: Duration?
   private var incoming = FrameBuffer()
   private var outgoing: [UInt8] = []
 

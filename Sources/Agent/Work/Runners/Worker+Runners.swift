@@ -64,14 +64,21 @@ extension Worker {
 
   /// Tries again shortly: an order larger than a socket's buffer goes in pieces.
   func flushLater(_ link: RunnerLink) {
-    let socket = link.process.socket
-    engine.at(.now + .milliseconds(1)) { [weak self] in self?.assumeIsolated { $0.flush(socket) } }
+    guard link.flushAfter == nil else { return }
+    flush(link, after: .milliseconds(1))
   }
 
-  private func flush(_ socket: Int32) {
-    guard let link = links[socket] else { return }
-    link.flush()
-    if link.hasUnsent { flushLater(link) }
+  /// Less and less often: a runner that is stopped takes nothing for as long as that lasts.
+  private func flush(_ link: RunnerLink, after delay: Duration) {
+    link.flushAfter = delay
+    let (socket, identity) = (link.process.socket, link.identity)
+    engine.at(.now + delay) { [weak self] in
+      self?.assumeIsolated { worker in
+        guard let link = worker.links[socket], link.identity == identity else { return }
+        link.flush()
+        if link.hasUnsent { worker.flush(link, after: min(delay * 2, .milliseconds(100))) } else { link.flushAfter = nil }
+      }
+    }
   }
 
   // MARK: What runners say
