@@ -57,7 +57,7 @@ extension Setting {
     if has(.stream) { identity(&world, report.journal) }
     guard let word = Names.words[Int(report.kind)] else { return true }
     var knowledge = world.knowledge
-    if !has(.tomb) { knowledge.tombstoned = true }
+    if !has(.tomb) { knowledge.tomb = .cancelled }
     if !has(.reported), word == .unknown { knowledge.reported = false }
     // Without the rule `mark` the process alone knows that it was sent.
     switch knowledge.hear(word) {

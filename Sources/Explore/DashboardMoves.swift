@@ -12,7 +12,7 @@ extension World {
     RunKnowledge(
       state: Names.states[Int(store.state)], wantsEnd: store.wantsEnd == 1 ? .cancelled : nil, reported: store.reported == 1,
       closing: store.closing == 1, markedHere: dashboard.marked != 0, denied: dashboard.denied == 1,
-      tombstoned: dashboard.tombstoned == 1)
+      tomb: dashboard.tombstoned == 1 ? .cancelled : nil)
   }
 
   /// Writes back what a decision changed.
@@ -226,7 +226,7 @@ extension Setting {
       return
     }
     var knowledge = world.knowledge
-    if !has(.tomb) { knowledge.tombstoned = true }
+    if !has(.tomb) { knowledge.tomb = .cancelled }
     // A rule left out: what may have been sent is taken for never sent.
     let neverSentByMistake = !has(.word) && world.store.state == At.sent || !has(.noDenial) && knowledge.denied
     if neverSentByMistake, !knowledge.closing { knowledge.state = .queued }
@@ -260,7 +260,7 @@ extension Setting {
   /// FlowEnds.endAlone judges once more, with the tombstone there.
   func endAlone(_ world: inout World, _ knowledge: RunKnowledge) {
     var knowledge = knowledge
-    knowledge.tombstoned = true
+    knowledge.tomb = .cancelled
     let now = RunCircumstances(agentLives: false, compared: true, silent: false, room: false)
     guard case .endAlone(let verdict) = knowledge.due(now) else { return }
     knowledge.state = verdict

@@ -24,3 +24,14 @@ func expectEachOnce(_ stand: Stand, _ auuids: [String], in file: URL, within sec
   #expect(started.count == auuids.count, "started \(started.count) times")
   #expect(Set(started) == Set(auuids))
 }
+
+/// Says how long something took, and expects it to have been no longer than the longest pause between two attempts (5 s), a look, and what a
+/// slow machine adds.
+func expectPrompt(
+  _ what: String, since began: ContinuousClock.Instant, within limit: Duration = .seconds(30),
+  _ place: SourceLocation = #_sourceLocation
+) {
+  let took = began.duration(to: .now)
+  print("MEASURED \(what): \(took)")
+  #expect(took < limit, "\(what)", sourceLocation: place)
+}

@@ -48,9 +48,9 @@ import Testing
     try SmallDisk.giveBack(data(stand))
     let back = ContinuousClock.now
     _ = try await eventually("it is healthy again") { try await stand.get("/v1/health").status == 200 ? true : nil }
-    print("MEASURED full disk: healthy \(back.duration(to: .now)) after there was room")
+    expectPrompt("full disk: healthy after there was room", since: back)
     for auuid in auuids { try await stand.expectEnded(auuid, "succeeded", within: 60) }
-    print("MEASURED full disk: all verdicts \(back.duration(to: .now)) after there was room")
+    expectPrompt("full disk: all verdicts after there was room", since: back, within: .seconds(60))
     let fresh = try await stand.task(uuid, "echo $MUSTER_RUN >> \(stand.starts.path)")
     try await stand.expectEnded(fresh, "succeeded")
     let started = try String(contentsOf: stand.starts, encoding: .utf8).split(separator: "\n").map(String.init)

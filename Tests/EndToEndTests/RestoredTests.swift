@@ -18,12 +18,15 @@ import Testing
       let posted = ContinuousClock.now
       let late = try await stand.task("r-1", line, ["expires": 20])
       let wanted = try await stand.task("r-1", line)
+      let both = try await stand.task("r-1", line, ["expires": 20])
       try await stand.killDashboard(SIGTERM)
       try stand.copyDatabase()
 
       try await stand.restartDashboard()
-      #expect(try await stand.kill(wanted).status == 202)
-      #expect(try await stand.verdict(wanted)["state"] as? String == "cancelled")
+      for auuid in [wanted, both] {
+        #expect(try await stand.kill(auuid).status == 202)
+        #expect(try await stand.verdict(auuid)["state"] as? String == "cancelled")
+      }
       try await stand.startAgent("r-1")
       for auuid in [ran, late] { #expect(try await stand.verdict(auuid)["state"] as? String == "succeeded") }
       let foreign = try await stand.task("r-1", "\(line); while [ ! -e \(gate.path) ]; do sleep 0.05; done; echo told; exit 5")
@@ -40,9 +43,9 @@ import Testing
         Int(try await stand.redisCLI("get", "muster:{r-1}:fence")).map { $0 > fence } == true ? true : nil
       }
       #expect(FileManager.default.createFile(atPath: gate.path, contents: nil))
-      // Neither sent again nor expired: the journal knows how they ended. The cancelled one is kept back by its tombstone.
+      // Neither sent again nor expired: the journal knows how they ended. The cancelled ones are kept back by their tombstones.
       for auuid in [ran, late] { #expect(try await stand.verdict(auuid)["state"] as? String == "succeeded") }
-      #expect(try await stand.verdict(wanted)["state"] as? String == "cancelled")
+      for auuid in [wanted, both] { #expect(try await stand.verdict(auuid)["state"] as? String == "cancelled") }
       let run = try await stand.verdict(foreign)
       #expect(run["state"] as? String == "failed" && run["exitCode"] as? Int == 5 && run["uuid"] as? String == "r-1")
       #expect(

@@ -92,8 +92,8 @@ private struct RealRedis {
     case 6:
       let refusal = RedisMirror.tombstone(&mirror, fence: fence, number: number)
       let said = try await answered(
-        DashboardBus.tombstones(agent, fence: Fence(fence), number: Names.number(number), [id]))
-      return Step(words: "tombstone", said: said, mirrored: worded(refusal))
+        DashboardBus.tombstones(agent, fence: Fence(fence), number: Names.number(number), [(id, .cancelled)]))
+      return Step(words: "tombstone", said: said, mirrored: refusal.map { worded($0) } ?? "[cancelled]")
     case 7..<9:
       let answer = RedisMirror.compare(&mirror, fence: fence)
       let said = try await answered(DashboardBus.compare(agent, fence: Fence(fence)))

@@ -127,6 +127,8 @@ actor Worker {
   var owesHello = false
   var owesStates = false
   var unsaid = AttemptQueue()
+  /// One that cannot be read is asked for again shortly.
+  var willSayUnsaid = false
   /// What the spools take on the disk, about; and when they are weighed next at the earliest.
   var spoolBytes: UInt64 = 0
   var nextSweep = MonotonicTime.distantPast

@@ -26,7 +26,7 @@ struct Attendant: Sendable {
 
   private struct Duties {
     var compare: Set<AgentID> = []
-    var tombstone: [AgentID: [AttemptID]] = [:]
+    var tombstone: [AgentID: [(id: AttemptID, cause: EndCause)]] = [:]
     var endAlone: [OpenRun] = []
     var send: Set<AgentID> = []
     var asks: [Ask: [AttemptID]] = [:]
@@ -50,7 +50,7 @@ struct Attendant: Sendable {
         let marked = desk.marked.contains { $0.task == run.task }
         run.knowledge.markedHere = marked
         run.knowledge.denied = desk.denied.contains(run.task)
-        run.knowledge.tombstoned = desk.tombstoned.contains(run.task)
+        run.knowledge.tomb = desk.tombs[run.task]
         let asked = desk.asked[run.task]
         // A run that this process neither sent nor asked about is silent from the start: its predecessor may have sent it.
         let silent = asked.map { $0.duration(to: now) >= BusLimits.silence } ?? true
@@ -69,7 +69,7 @@ struct Attendant: Sendable {
       let id = AttemptID(task: run.task, attempt: run.attempt)
       switch due {
       case .compare: duties.compare.insert(run.agent)
-      case .tombstone: duties.tombstone[run.agent, default: []].append(id)
+      case .tombstone(let cause): duties.tombstone[run.agent, default: []].append((id, cause))
       case .endAlone: duties.endAlone.append(run)
       case .askToCancel(let cause):
         let stop = cause == .cancelled ? run.stop : StopOrder()
@@ -87,8 +87,13 @@ struct Attendant: Sendable {
     if !duties.compare.isEmpty { try await flow.sender.compare(duties.compare, fence) }
     let waiting = try await flow.entomb(duties.tombstone, fence)
     // What got its tombstone just now ends in this turn already.
-    let entombed = duties.tombstone.filter { !waiting.contains($0.key) }.flatMap { agent, ids in
-      ids.map { OpenRun(agent: agent, task: $0.task, attempt: $0.attempt, knowledge: RunKnowledge(state: .queued)) }
+    let entombed = duties.tombstone.filter { !waiting.contains($0.key) }.flatMap { agent, tombs in
+      let stands = flow.desks.desk(agent).tombs
+      return tombs.map { tomb in
+        OpenRun(
+          agent: agent, task: tomb.id.task, attempt: tomb.id.attempt,
+          knowledge: RunKnowledge(state: .queued, tomb: stands[tomb.id.task]))
+      }
     }
     let ending = duties.endAlone + entombed
     if !ending.isEmpty {
@@ -97,7 +102,7 @@ struct Attendant: Sendable {
       for (run, state) in ended {
         // Also where it is not ended: it went another way, and whoever wants its end then writes the tombstone again.
         flow.desks.withDesk(run.agent) { desk in
-          desk.tombstoned.remove(run.task)
+          desk.tombs[run.task] = nil
           desk.asked[run.task] = nil
         }
         guard let state else { continue }

@@ -36,11 +36,11 @@ struct CollectorTools: Sendable {
     }
   }
 
-  func flags(_ agents: Set<AgentID>) -> [AgentID: (tombstoned: Set<ULID>, denied: Set<ULID>)] {
-    var flags: [AgentID: (tombstoned: Set<ULID>, denied: Set<ULID>)] = [:]
+  func flags(_ agents: Set<AgentID>) -> [AgentID: (tombs: [ULID: EndCause], denied: Set<ULID>)] {
+    var flags: [AgentID: (tombs: [ULID: EndCause], denied: Set<ULID>)] = [:]
     for agent in agents {
       let desk = desks.desk(agent)
-      flags[agent] = (desk.tombstoned, desk.denied)
+      flags[agent] = (desk.tombs, desk.denied)
     }
     return flags
   }
@@ -53,19 +53,21 @@ struct CollectorTools: Sendable {
     return strangers.filter { !desks.desk($0).compared }
   }
 
-  /// Writes tombstones and remembers that they stand. Returns the agents that have to wait: theirs do not.
-  func entomb(_ wanted: [AgentID: [AttemptID]], _ fence: Fence) async throws -> Set<AgentID> {
+  /// Writes tombstones and remembers what stands. Returns the agents that have to wait: theirs do not.
+  func entomb(_ wanted: [AgentID: [(id: AttemptID, cause: EndCause)]], _ fence: Fence) async throws -> Set<AgentID> {
     guard !wanted.isEmpty else { return [] }
-    let list = wanted.map { (agent: $0.key, ids: $0.value) }
+    let list = wanted.map { (agent: $0.key, tombs: $0.value) }
     let numbers = try await store.read { db in try list.map { try AgentRow.number(db, $0.agent) } }
     let replies = try await refusals.answers(
-      zip(list, numbers).map { ($0.agent, DashboardBus.tombstones($0.agent, fence: fence, number: $1, $0.ids)) })
+      zip(list, numbers).map { ($0.agent, DashboardBus.tombstones($0.agent, fence: fence, number: $1, $0.tombs)) })
     var waiting: Set<AgentID> = []
     for (item, reply) in zip(list, replies) {
-      if reply == nil {
+      guard let causes = reply.flatMap({ DashboardBus.causes($0, count: item.tombs.count) }) else {
         waiting.insert(item.agent)
-      } else {
-        desks.withDesk(item.agent) { $0.tombstoned.formUnion(item.ids.map(\.task)) }
+        continue
+      }
+      desks.withDesk(item.agent) { desk in
+        for (tomb, cause) in zip(item.tombs, causes) { desk.tombs[tomb.id.task] = cause }
       }
     }
     return waiting
@@ -109,10 +111,10 @@ struct CollectorTools: Sendable {
           desk.asked[task] = nil
           desk.denied.remove(task)
         }
-        for change in outcome.changed where change.state.isVerdict { desk.tombstoned.remove(change.task) }
+        for change in outcome.changed where change.state.isVerdict { desk.tombs[change.task] = nil }
         // What was remembered is about the attempt before.
         for move in outcome.moves {
-          desk.tombstoned.remove(move.task)
+          desk.tombs[move.task] = nil
           desk.marked.removeAll { $0.task == move.task && $0.attempt != move.attempt }
         }
         desk.denied.formUnion(outcome.denied)

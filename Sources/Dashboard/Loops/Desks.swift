@@ -34,7 +34,7 @@ struct Desk: Sendable {
   var backlog = true
   var marked: [MarkedRun] = []
   var denied: Set<ULID> = []
-  var tombstoned: Set<ULID> = []
+  var tombs: [ULID: EndCause] = [:]
   /// It was logged that something which the agent says is passed over.
   var isToldApart = false
   /// When a run was last sent or asked about.

@@ -33,13 +33,15 @@ struct ReportCollector: Sendable {
         try batches.map { batch in
           try FlowReports.apply(db, batch, now: now, deadline: deadline) { task in
             let flag = flags[batch.agent]
-            return (flag?.tombstoned.contains(task) ?? false, flag?.denied.contains(task) ?? false)
+            return (flag?.tombs[task], flag?.denied.contains(task) ?? false)
           }
         }
       }
       flow.committed(outcomes, fence)
       // What was said too late, or again, ends nothing: nobody else would forget them.
-      for (agent, ids) in neverStarted { flow.desks.withDesk(agent) { $0.tombstoned.subtract(ids.map(\.task)) } }
+      for (agent, tombs) in neverStarted {
+        flow.desks.withDesk(agent) { desk in for tomb in tombs { desk.tombs[tomb.id.task] = nil } }
+      }
       return waiting
     } catch {
       // Done all the same, perhaps: read again it is stale, and then nobody is told what it said.
@@ -49,18 +51,20 @@ struct ReportCollector: Sendable {
   }
 
   /// Returns the agents that have to wait.
-  private func entomb(_ neverStarted: [AgentID: [AttemptID]], _ fence: Fence) async throws -> Set<AgentID> {
-    var wanted: [AgentID: [AttemptID]] = [:]
-    for (agent, ids) in neverStarted {
-      let known = flow.desks.desk(agent).tombstoned
-      let missing = ids.filter { !known.contains($0.task) }
+  private func entomb(_ neverStarted: [AgentID: [Tomb]], _ fence: Fence) async throws -> Set<AgentID> {
+    var wanted: [AgentID: [Tomb]] = [:]
+    for (agent, tombs) in neverStarted {
+      let known = flow.desks.desk(agent).tombs
+      let missing = tombs.filter { known[$0.id.task] == nil }
       if !missing.isEmpty { wanted[agent] = missing }
     }
     return try await flow.entomb(wanted, fence)
   }
 
-  private static func neverStarted(_ batches: [ReportBatch]) -> [AgentID: [AttemptID]] {
-    var found: [AgentID: [AttemptID]] = [:]
+  typealias Tomb = (id: AttemptID, cause: EndCause)
+
+  private static func neverStarted(_ batches: [ReportBatch]) -> [AgentID: [Tomb]] {
+    var found: [AgentID: [Tomb]] = [:]
     for batch in batches {
       let ids = neverStarted(batch)
       if !ids.isEmpty { found[batch.agent, default: []] += ids }
@@ -70,12 +74,14 @@ struct ReportCollector: Sendable {
 
   /// Of which attempts it says that they were never started. The store asks for no other's tombstone (`TombstoneWanted`): a batch whose wish
   /// nobody fulfils would be tried again for ever, and hold up everybody behind it.
-  static func neverStarted(_ batch: ReportBatch) -> [AttemptID] {
+  static func neverStarted(_ batch: ReportBatch) -> [Tomb] {
     batch.events.compactMap { event in
+      guard let id = event.attempt.flatMap({ AttemptID($0) }) else { return nil }
       switch AgentWord(event) {
-      case .tombstone: event.attempt.flatMap { AttemptID($0) }
-      case .ended(let state) where state.saysNeverStarted: event.attempt.flatMap { AttemptID($0) }
-      default: nil
+      case .tombstone(let cause): return (id, cause)
+      // Its journal tells that again, whatever the tombstone says.
+      case .ended(let state) where state.saysNeverStarted: return (id, state == .expired ? .expired : .cancelled)
+      default: return nil
       }
     }
   }

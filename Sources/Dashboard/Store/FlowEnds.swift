@@ -107,22 +107,25 @@ enum FlowEnds {
     return db.changesCount
   }
 
-  /// Ends a run that was never sent, if that is still so. A tombstone stands in Redis (rule `tombFirst`).
+  /// Ends a run that was never sent, if that is still so. A tombstone stands in Redis (rule `tombFirst`), and says as what: `knowledge.tomb`.
   static func endAlone(_ db: Database, _ run: OpenRun, now: Int64) throws -> RunState? {
-    guard var row = try RunRow.fetch(db, task: run.task, agent: run.agent), row.attempt == run.attempt else { return nil }
-    return try endAlone(db, &row, now: now)
+    guard let tomb = run.knowledge.tomb, var row = try RunRow.fetch(db, task: run.task, agent: run.agent),
+      row.attempt == run.attempt
+    else { return nil }
+    return try endAlone(db, &row, tomb, now: now)
   }
 
   /// The same of a run whose agent is removed: nothing is sent to it any more.
   static func endForGood(_ db: Database, task: ULID, agent: AgentID, now: Int64) throws -> RunState? {
     guard var row = try RunRow.fetch(db, task: task, agent: agent) else { return nil }
-    row.knowledge.wantsEnd = row.knowledge.wantsEnd ?? .cancelled
-    return try endAlone(db, &row, now: now)
+    let cause = row.knowledge.wantsEnd ?? .cancelled
+    row.knowledge.wantsEnd = cause
+    return try endAlone(db, &row, cause, now: now)
   }
 
-  private static func endAlone(_ db: Database, _ row: inout RunRow, now: Int64) throws -> RunState? {
+  private static func endAlone(_ db: Database, _ row: inout RunRow, _ tomb: EndCause, now: Int64) throws -> RunState? {
     let attempt = row.attempt
-    row.knowledge.tombstoned = true
+    row.knowledge.tomb = tomb
     let circumstances = RunCircumstances(agentLives: false, compared: true, silent: false, room: false)
     guard case .endAlone(let verdict) = row.knowledge.due(circumstances) else { return nil }
     row.knowledge.endAlone(verdict)

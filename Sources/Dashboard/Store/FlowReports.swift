@@ -47,13 +47,13 @@ struct TombstoneWanted: Error {
 
 enum FlowReports {
   /// - Parameters:
-  ///   - flags: what the process remembers of a run: tombstone written, denied since its last send.
+  ///   - flags: what the process remembers of a run: the tombstone that stands in Redis, denied since its last send.
   ///   - now: the wall clock, for people.
   ///   - deadline: the present moment by the clock for deadlines.
   ///   - random: from 0 to 1, for the jitter of a delay.
   static func apply(
     _ db: Database, _ batch: ReportBatch, now: Int64, deadline: Int64, random: () -> Double = { .random(in: 0...1) },
-    flags: (ULID) -> (tombstoned: Bool, denied: Bool)
+    flags: (ULID) -> (tomb: EndCause?, denied: Bool)
   ) throws -> BatchOutcome {
     var outcome = BatchOutcome(agent: batch.agent, address: batch.from)
     guard try !FlowRemoval.isFenced(db, batch.agent, batch.from.journal) else {
@@ -115,7 +115,7 @@ enum FlowReports {
 
   private static func apply(
     _ db: Database, _ event: ReportEvent, _ tail: ArraySlice<UInt8>, of agent: AgentRow, now: Int64, deadline: Int64,
-    random: () -> Double, flags: (ULID) -> (tombstoned: Bool, denied: Bool), into outcome: inout BatchOutcome
+    random: () -> Double, flags: (ULID) -> (tomb: EndCause?, denied: Bool), into outcome: inout BatchOutcome
   ) throws {
     switch event.kind {
     case .hello:
@@ -153,7 +153,7 @@ enum FlowReports {
       return
     }
     let flag = flags(id.task)
-    run.knowledge.tombstoned = flag.tombstoned
+    run.knowledge.tomb = flag.tomb
     run.knowledge.denied = flag.denied
     let hearing = run.knowledge.hear(word, of: id.attempt)
     if hearing == .tombstoneFirst { throw TombstoneWanted(agent: agent.agent, task: id.task) }

@@ -38,10 +38,23 @@ public enum DashboardBus {
       [fence, number.raw, controlLength, try message.encoded()])
   }
 
-  public static func tombstones(_ agent: AgentID, fence: Fence, number: SendNumber, _ ids: [AttemptID]) -> RedisCommand {
-    Scripts.tombstone.call(
-      keys: [Keys.tombs(agent), Keys.fence(agent), Keys.sends(agent)],
-      [fence, number.raw, BusLimits.tombSeconds] + ids.map { $0.description as any RedisArgument })
+  /// Answers `causes(_:)` for each of them.
+  public static func tombstones(
+    _ agent: AgentID, fence: Fence, number: SendNumber, _ tombs: [(id: AttemptID, cause: EndCause)]
+  ) -> RedisCommand {
+    var command = Scripts.tombstone.call(
+      keys: [Keys.tombs(agent), Keys.fence(agent), Keys.sends(agent)], [fence, number.raw, BusLimits.tombSeconds])
+    for tomb in tombs {
+      command.append(tomb.id.description)
+      command.append(tomb.cause.rawValue)
+    }
+    return command
+  }
+
+  /// As what each of them has ended, by the tombstone that stands; nil: the answer is not one for so many.
+  public static func causes(_ reply: RedisValue, count: Int) -> [EndCause]? {
+    let causes = reply.array?.compactMap { $0.string.flatMap(EndCause.init) }
+    return causes?.count == count ? causes : nil
   }
 
   public static func fenceJournals(_ agent: AgentID, fence: Fence, number: SendNumber, _ journals: [JournalID]) -> RedisCommand {

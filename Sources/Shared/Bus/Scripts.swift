@@ -55,9 +55,10 @@ public enum Scripts {
       return 1
       """)
 
-  /// Writes tombstones: these ids are never added to the inbox again. Older ones than 30 days go.
-  /// KEYS tombs, fence, sends · ARGV fence, send number, seconds kept, then ids
-  /// Returns the number of ids. Error FENCED.
+  /// Writes tombstones: these ids are never added to the inbox again. Older ones than 30 days go. The first cause of an id stands; a member
+  /// `<id>` is a tombstone, and with `<id>!expired` beside it one of a run that has expired.
+  /// KEYS tombs, fence, sends · ARGV fence, send number, seconds kept, then (id, 'cancelled' or 'expired') pairs
+  /// Returns the cause that stands now for each pair. Error FENCED.
   public static let tombstone = RedisScript(
     name: "tombstone",
     source: whenFull + number + """
@@ -67,8 +68,18 @@ public enum Scripts {
       if tonumber(ARGV[2]) > number(KEYS[3], 2^53) then redis.call('SET', KEYS[3], ARGV[2]) end
       local now = tonumber(redis.call('TIME')[1])
       redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[3]))
-      for i = 4, #ARGV do redis.call('ZADD', KEYS[1], now, ARGV[i]) end
-      return #ARGV - 3
+      local causes = {}
+      for i = 4, #ARGV, 2 do
+        local expired = ARGV[i] .. '!expired'
+        local cause = ARGV[i + 1]
+        if redis.call('ZSCORE', KEYS[1], ARGV[i]) then
+          cause = redis.call('ZSCORE', KEYS[1], expired) and 'expired' or 'cancelled'
+        end
+        redis.call('ZADD', KEYS[1], now, ARGV[i])
+        if cause == 'expired' then redis.call('ZADD', KEYS[1], now, expired) end
+        causes[#causes + 1] = cause
+      end
+      return causes
       """)
 
   /// Raises the fence and tells the highest send number that Redis knows of this agent.

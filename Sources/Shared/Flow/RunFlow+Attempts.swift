@@ -100,7 +100,7 @@ extension RunKnowledge {
     closing = false
     markedHere = false
     denied = false
-    tombstoned = false
+    tomb = nil
     lastVerdict = nil
     held = false
   }

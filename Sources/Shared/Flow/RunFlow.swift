@@ -32,12 +32,13 @@ public struct RunKnowledge: Sendable, Equatable {
   public var markedHere: Bool
   /// The agent answered "unknown", and it was not sent since.
   public var denied: Bool
-  /// A tombstone was written by this process.
-  public var tombstoned: Bool
+  /// As what a tombstone in Redis says that the present attempt ended, once this process has written it or found it there. The first one
+  /// stands, so that a restored copy of the database, which has forgotten why, comes to the same verdict.
+  public var tomb: EndCause?
 
   public init(
     state: RunState, wantsEnd: EndCause? = nil, reported: Bool = false, closing: Bool = false, markedHere: Bool = false,
-    denied: Bool = false, tombstoned: Bool = false, attempt: Int = 1, retries: Retries = .none, lastVerdict: RunState? = nil,
+    denied: Bool = false, tomb: EndCause? = nil, attempt: Int = 1, retries: Retries = .none, lastVerdict: RunState? = nil,
     held: Bool = false, doubtful: Bool = false
   ) {
     self.state = state
@@ -51,7 +52,7 @@ public struct RunKnowledge: Sendable, Equatable {
     self.doubtful = doubtful
     self.markedHere = markedHere
     self.denied = denied
-    self.tombstoned = tombstoned
+    self.tomb = tomb
   }
 
   public var isOpen: Bool { !state.isVerdict }
@@ -131,8 +132,8 @@ public enum RunDuty: Sendable, Equatable {
   case mark
   /// Run the send script.
   case send
-  /// Write a tombstone into Redis.
-  case tombstone
+  /// Write a tombstone into Redis, which says this where none stands there.
+  case tombstone(EndCause)
   /// End it in the store alone: it was never sent.
   case endAlone(RunState)
   /// Ask the agent to end it.
@@ -168,13 +169,13 @@ extension RunKnowledge {
       return news ? .moved : .noted
     case .ended(let verdict):
       if closing && (verdict == .cancelled || verdict == .expired) { return attemptEnded(.lost, closing: true) }
-      if verdict.saysNeverStarted && !tombstoned { return .tombstoneFirst }
+      if verdict.saysNeverStarted && tomb == nil { return .tombstoneFirst }
       return verdict.saysNeverStarted ? neverStarted(verdict) : attemptEnded(verdict, closing: false)
-    case .tombstone(let cause):
+    case .tombstone:
       // Rule `close`: what a changed journal never took may have been started from the old one.
       if closing { return attemptEnded(.lost, closing: true) }
-      guard tombstoned else { return .tombstoneFirst }
-      return neverStarted((wantsEnd ?? cause) == .expired ? .expired : .cancelled)
+      guard let tomb else { return .tombstoneFirst }
+      return neverStarted(tomb == .expired ? .expired : .cancelled)
     case .unknown:
       guard current, !closing else { return .noted }
       guard !reported else {
@@ -229,7 +230,7 @@ extension RunKnowledge {
     if let cause = wantsEnd {
       if !maybeSent && !closing {
         guard now.compared else { return .compare }
-        return tombstoned ? .endAlone(verdictAlone(cause)) : .tombstone
+        return tomb.map { .endAlone(verdictAlone($0)) } ?? .tombstone(cause)
       }
       if closing { return now.agentLives ? .askToClose : nil }
       return now.agentLives ? .askToCancel(cause) : nil

@@ -76,7 +76,7 @@ import Testing
         for _ in 0..<2 { try await flow.say(agent, [flow.ended(task, .rejected)]) }
         try await flow.waits(agent, task, for: .rejected, "said twice")
         try await eventually("both are read", within: .seconds(60)) { try await flow.entries(agent) == 0 }
-        try await eventually("nothing is remembered", within: .seconds(60)) { flow.desks.desk(agent).tombstoned.isEmpty }
+        try await eventually("nothing is remembered", within: .seconds(60)) { flow.desks.desk(agent).tombs.isEmpty }
       }
     }
   }

@@ -23,7 +23,9 @@ import Testing
       agent: agent, from: address, position: JournalPosition(journal: address.journal, count: 1, nonce: Nonce(1)), first: first,
       oldest: 1, events: events, tails: tails)
     return try await store.write { db in
-      try FlowReports.apply(db, batch, now: 5, deadline: 1000, random: { 0 }) { (tombstoned.contains($0), false) }
+      try FlowReports.apply(db, batch, now: 5, deadline: 1000, random: { 0 }) {
+        (tombstoned.contains($0) ? .cancelled : nil, false)
+      }
     }
   }
 
@@ -178,7 +180,7 @@ import Testing
       _ = try await store.write { try FlowStops.stop($0, named: id.description, StopOrder(), now: 9) }
       let toEnd = try await store.read { try FlowEnds.toEnd($0, limit: 10).runs }
       #expect(toEnd.map(\.attempt) == [2])
-      #expect(try await store.write { db in try toEnd.map { try FlowEnds.endAlone(db, $0, now: 10) } } == [.failed])
+      #expect(try await store.write { db in try toEnd.map { try FlowEnds.endAlone(db, $0.entombed, now: 10) } } == [.failed])
       let attempts = try await shown(store, task)
       #expect(attempts.map(\.attempt) == [1] && attempts[0].state == .failed && attempts[0].exitCode == 3)
       #expect(attempts[0].startedAt == 2 && attempts[0].finishedAt == 3 && attempts[0].outputStored == 3)

@@ -27,7 +27,9 @@ import Testing
   }
 
   private func apply(_ store: Store, _ batch: ReportBatch, tombstoned: Set<ULID> = []) async throws -> BatchOutcome {
-    try await store.write { db in try FlowReports.apply(db, batch, now: 5, deadline: 5) { (tombstoned.contains($0), false) } }
+    try await store.write { db in
+      try FlowReports.apply(db, batch, now: 5, deadline: 5) { (tombstoned.contains($0) ? .cancelled : nil, false) }
+    }
   }
 
   private func state(_ store: Store, _ task: ULID) async throws -> RunState {
@@ -338,7 +340,7 @@ import Testing
       #expect(try await store.write { try FlowEnds.expire($0, deadline: 999, now: 7, limit: 10) } == 0)
       #expect(try await store.write { try FlowEnds.expire($0, deadline: 1000, now: 7, limit: 10) } == 2)
       let toEnd = try await store.read { try FlowEnds.toEnd($0, limit: 10).runs }
-      let ended = try await store.write { db in try toEnd.map { try FlowEnds.endAlone(db, $0, now: 1001) } }
+      let ended = try await store.write { db in try toEnd.map { try FlowEnds.endAlone(db, $0.entombed, now: 1001) } }
       #expect(Set(zip(toEnd.map(\.task), ended).filter { $0.1 == .expired }.map(\.0)) == [queued])
       #expect(try await state(store, sent) == .sent)
     }
@@ -377,5 +379,14 @@ import Testing
       let left = try await store.read { try String.fetchAll($0, sql: "SELECT task FROM runs") }
       #expect(left == [open.description])
     }
+  }
+}
+
+extension OpenRun {
+  /// Its tombstone stands in Redis and says what is wanted.
+  var entombed: OpenRun {
+    var run = self
+    run.knowledge.tomb = run.knowledge.wantsEnd
+    return run
   }
 }

@@ -43,7 +43,7 @@ import Testing
         let batch = ReportBatch(
           agent: agent, from: address, position: JournalPosition(journal: address.journal, count: 1, nonce: Nonce(1)), first: 1,
           oldest: 1, events: [ended])
-        return try FlowReports.apply(db, batch, now: 5, deadline: 5) { _ in (false, false) }.changed.map(\.state)
+        return try FlowReports.apply(db, batch, now: 5, deadline: 5) { _ in (nil, false) }.changed.map(\.state)
       }
       #expect(state == [.succeeded])
     }
@@ -63,8 +63,8 @@ import Testing
   /// As `ReportCollector` does, and what the sender does next.
   private static func hear(_ db: Database, _ bytes: [UInt8]) throws {
     let batch = try ReportBatch(bytes: bytes)
-    let entombed = Set(ReportCollector.neverStarted(batch).map(\.task))
-    let outcome = try FlowReports.apply(db, batch, now: 5, deadline: 5) { (entombed.contains($0), false) }
+    let entombed = Set(ReportCollector.neverStarted(batch).map(\.id.task))
+    let outcome = try FlowReports.apply(db, batch, now: 5, deadline: 5) { (entombed.contains($0) ? .cancelled : nil, false) }
     var desk = Desk()
     desk.concurrency = max(1, outcome.hello?.concurrency ?? 1)
     #expect(desk.room > 0)

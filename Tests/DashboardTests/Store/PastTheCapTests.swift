@@ -69,7 +69,7 @@ import Testing
     let batch = ReportBatch(
       agent: agent, from: address, position: JournalPosition(journal: address.journal, count: 1, nonce: Nonce(1)), first: first,
       oldest: 1, events: [event])
-    _ = try await store.write { db in try FlowReports.apply(db, batch, now: 5, deadline: 5) { _ in (false, false) } }
+    _ = try await store.write { db in try FlowReports.apply(db, batch, now: 5, deadline: 5) { _ in (nil, false) } }
   }
 
   private func stored(_ store: Store) async throws -> Int64 {

@@ -24,7 +24,7 @@ import Testing
       agent: agent, from: from, position: JournalPosition(journal: from.journal, count: 1, nonce: Nonce(1)), first: first,
       oldest: 1,
       events: events)
-    return try await store.write { db in try FlowReports.apply(db, batch, now: 5, deadline: 5) { _ in (true, false) } }
+    return try await store.write { db in try FlowReports.apply(db, batch, now: 5, deadline: 5) { _ in (.cancelled, false) } }
   }
 
   private func running(_ task: ULID, deadline: Int64? = nil) -> ReportEvent {

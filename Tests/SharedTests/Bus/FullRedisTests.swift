@@ -27,7 +27,7 @@ import Testing
           "acknowledge",
           DashboardBus.acknowledge(agent, fence: 1, Acknowledgement(incarnation: address.incarnation, reports: 1, output: 1))
         ),
-        ("tombstones", DashboardBus.tombstones(agent, fence: 1, number: .zero, [id])),
+        ("tombstones", DashboardBus.tombstones(agent, fence: 1, number: .zero, [(id, .cancelled)])),
         ("control", try DashboardBus.control(agent, fence: 1, number: .zero, ControlMessage(.bell))),
         ("send", DashboardBus.send(agent, fence: 1, number: SendNumber(fence: 1), [(id: id, envelope: [1])])),
         ("report", AgentBus.report(shard: 0, [[1]])), ("raiseFence", DashboardBus.raiseFence(to: 1)),

@@ -73,10 +73,32 @@ import Testing
     try await withRedis { (redis: RedisConnection) async throws -> Void in
       let agent = AgentID("tomb")
       let number = SendNumber(fence: 1, count: 5)
-      #expect(try await call(redis, DashboardBus.tombstones(agent, fence: 1, number: number, [id])).integer == 1)
+      let reply = try await call(redis, DashboardBus.tombstones(agent, fence: 1, number: number, [(id, .cancelled)]))
+      #expect(DashboardBus.causes(reply, count: 1) == [.cancelled])
       #expect(try await send(redis, agent) == .array([.integer(-1)]))
       #expect(try await call(redis, RedisCommand("HLEN", Keys.inbox(agent))).integer == 0)
       #expect(try await call(redis, RedisCommand("GET", Keys.sends(agent))).integer == number.raw)
+    }
+  }
+
+  /// Rule `tomb`.
+  @Test func theFirstCauseOfATombstoneStands() async throws {
+    try await withRedis { (redis: RedisConnection) async throws -> Void in
+      let agent = AgentID("causes")
+      func entomb(_ tombs: [(id: AttemptID, cause: EndCause)]) async throws -> [EndCause]? {
+        DashboardBus.causes(
+          try await call(redis, DashboardBus.tombstones(agent, fence: 1, number: .zero, tombs)), count: tombs.count)
+      }
+      let ids = ULIDGenerator()
+      let (cancelled, expired) = (AttemptID(task: ids.next()), AttemptID(task: ids.next()))
+      #expect(try await entomb([(cancelled, .cancelled), (expired, .expired)]) == [.cancelled, .expired])
+      #expect(try await entomb([(expired, .cancelled), (cancelled, .expired)]) == [.expired, .cancelled])
+      // The tombstone itself is what the send script looks for, whatever it says.
+      for id in [cancelled, expired] {
+        let sent = try await redis.send(DashboardBus.send(agent, fence: 1, number: .zero, [(id, [1])]))
+        #expect(sent == .array([.integer(-1)]))
+      }
+      #expect(DashboardBus.causes(.integer(2), count: 2) == nil && DashboardBus.causes(.array([]), count: 1) == nil)
     }
   }
 
@@ -87,7 +109,9 @@ import Testing
       #expect(try await call(redis, DashboardBus.compare(agent, fence: 3)).string == "0")
       await expectError("FENCED 3") { try await send(redis, agent, fence: 2) }
       await expectError("FENCED 3") { try await redis.send(DashboardBus.compare(agent, fence: 2)) }
-      await expectError("FENCED 3") { try await redis.send(DashboardBus.tombstones(agent, fence: 2, number: .zero, [id])) }
+      await expectError("FENCED 3") {
+        try await redis.send(DashboardBus.tombstones(agent, fence: 2, number: .zero, [(id, .cancelled)]))
+      }
       let message = ControlMessage(.reconcile, to: address, attempts: [id])
       await expectError("FENCED 3") { try await redis.send(try DashboardBus.control(agent, fence: 2, number: .zero, message)) }
       let acknowledgement = Acknowledgement(incarnation: Nonce(1), reports: 1, output: 1)
@@ -138,7 +162,9 @@ import Testing
         let compared = try await call(redis, DashboardBus.compare(agent, fence: 5)).string
         #expect(compared.flatMap { SendNumber($0) } == nil, "'\(sends)' became \(compared ?? "nothing")")
         #expect(try await call(redis, RedisCommand("GET", Keys.fence(agent))).string == "5", "'\(fence)'")
-        #expect(try await call(redis, DashboardBus.tombstones(agent, fence: 5, number: number, [id])) == .integer(1))
+        #expect(
+          try await call(redis, DashboardBus.tombstones(agent, fence: 5, number: number, [(id, .cancelled)]))
+            == .array([.bytes(Array("cancelled".utf8))]))
         #expect(try await call(redis, RedisCommand("GET", Keys.sends(agent))).string == "\(number.raw)", "'\(sends)'")
         let before = try await call(redis, DashboardBus.raiseFence(to: 5)).string
         #expect(before.flatMap { Fences.read($0) } == nil, "'\(fence)' became \(before ?? "nothing")")

@@ -174,7 +174,7 @@ struct AttemptsWorld {
       tombs.insert(report.attempt)
       tombstoned = true
       run = before
-      run.tombstoned = true
+      run.tomb = .cancelled
       hearing = run.hear(report.word, of: report.attempt)
     }
     guard hearing != .tombstoneFirst else { throw BrokenPromise("a tombstone stands and is asked for again") }
@@ -186,7 +186,7 @@ struct AttemptsWorld {
 
   /// Fills in what the store and the process know beside the run's own state.
   private mutating func load() {
-    (store.run.markedHere, store.run.denied, store.run.tombstoned) = (markedHere, denied, tombstoned)
+    (store.run.markedHere, store.run.denied, store.run.tomb) = (markedHere, denied, tombstoned ? .cancelled : nil)
     store.run.lastVerdict = store.ended[store.run.attempt - 1] ?? nil
     store.run.doubtful = store.mark.map { $0 <= store.restored } ?? (store.run.state != .queued)
   }

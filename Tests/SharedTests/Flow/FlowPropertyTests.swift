@@ -42,7 +42,7 @@ import Testing
           let hearing = run.hear(word)
           if hearing == .tombstoneFirst {
             #expect(run == before, "a word that waits for its tombstone changed something")
-            if dice.roll(2) == 0 { run.tombstoned = true }
+            if dice.roll(2) == 0 { run.tomb = .cancelled }
           }
           if case .ended(let state) = hearing { #expect(state == run.state && before.isOpen) }
         }
@@ -51,7 +51,7 @@ import Testing
           continue
         }
         if run.state != before.state { #expect(before.state.accepts(run.state), "\(before.state) to \(run.state)") }
-        if run.state.saysNeverStarted { #expect(run.tombstoned) }
+        if run.state.saysNeverStarted { #expect(run.tomb != nil) }
         if !run.isOpen { verdicts.insert(run.state) }
       }
     }
@@ -67,7 +67,7 @@ import Testing
     case .send:
       #expect(now.compared && run.maybeSent && !run.closing)
       run.wasSent()
-    case .tombstone: run.tombstoned = true
+    case .tombstone: run.tomb = .cancelled
     case .endAlone(let verdict):
       #expect(now.compared && !run.maybeSent && verdict.saysNeverStarted)
       run.state = verdict

@@ -17,7 +17,7 @@ import Testing
 
   @Test func withoutBeingAskedForThereIsNoNextAttempt() {
     for verdict in RunState.allCases where verdict.isVerdict {
-      var run = RunKnowledge(state: .running, reported: true, tombstoned: true)
+      var run = RunKnowledge(state: .running, reported: true, tomb: .cancelled)
       #expect(run.hear(.ended(verdict)) == .ended(verdict))
       #expect(run.attempt == 1)
     }
@@ -64,8 +64,8 @@ import Testing
     var run = running()
     _ = run.hear(.ended(.timedOut))
     run.wantsEnd = .cancelled
-    #expect(run.due(now(lives: false)) == .tombstone)
-    run.tombstoned = true
+    #expect(run.due(now(lives: false)) == .tombstone(.cancelled))
+    run.tomb = .cancelled
     #expect(run.due(now(lives: false)) == .endAlone(.timedOut))
     run.endAlone(.timedOut)
     #expect(run.attempt == 1 && run.state == .timedOut && !run.held)
@@ -75,7 +75,7 @@ import Testing
   func aLaterAttemptThatNeverStartedLeavesTheLastStartedOnesVerdict(_ word: AgentWord) {
     var run = RunKnowledge(state: .sent, attempt: 2, retries: twice, lastVerdict: .failed)
     #expect(run.hear(word) == .tombstoneFirst)
-    run.tombstoned = true
+    run.tomb = .cancelled
     #expect(run.hear(word) == .ended(.failed))
     #expect(run.attempt == 1 && run.state == .failed)
   }
@@ -129,7 +129,7 @@ import Testing
     run.wantsEnd = .cancelled
     #expect(run.hear(.ended(.failed)) == .nextAttempt(after: .failed))
     #expect(run.due(now()) == .askToCancel(.cancelled))
-    run.tombstoned = true
+    run.tomb = .cancelled
     #expect(run.hear(.tombstone(.cancelled)) == .ended(.failed))
     #expect(run.attempt == 1)
   }
@@ -138,7 +138,7 @@ import Testing
     var run = running()
     _ = run.hear(.taken, of: 2)
     run.wantsEnd = .cancelled
-    run.tombstoned = true
+    run.tomb = .cancelled
     #expect(run.hear(.ended(.cancelled)) == .moved)
     #expect(run.attempt == 1 && run.due(now()) == .askToCancel(.cancelled))
     run.doubtful = false

@@ -52,10 +52,13 @@ import Testing
   @Test func aRunNeverSentEndsAloneButOnlyAfterComparisonAndTombstone() {
     var run = RunKnowledge(state: .queued, wantsEnd: .cancelled)
     #expect(run.due(now(compared: false)) == .compare)
-    #expect(run.due(now(lives: false)) == .tombstone)
-    run.tombstoned = true
+    #expect(run.due(now(lives: false)) == .tombstone(.cancelled))
+    run.tomb = .cancelled
     #expect(run.due(now(lives: false)) == .endAlone(.cancelled))
+    // What stands there was final before the database was put back.
     run.wantsEnd = .expired
+    #expect(run.due(now(lives: false)) == .endAlone(.cancelled))
+    run.tomb = .expired
     #expect(run.due(now(lives: false)) == .endAlone(.expired))
   }
 
@@ -74,13 +77,17 @@ import Testing
     var run = RunKnowledge(state: .sent)
     #expect(run.hear(.ended(verdict)) == .tombstoneFirst)
     #expect(run.state == .sent)
-    run.tombstoned = true
+    run.tomb = .cancelled
     #expect(run.hear(.ended(verdict)) == .ended(verdict))
   }
 
-  @Test func theJournalsTombstoneBecomesTheVerdictThatWasAskedFor() {
-    var run = RunKnowledge(state: .sent, wantsEnd: .expired, tombstoned: true)
-    #expect(run.hear(.tombstone(.cancelled)) == .ended(.expired))
+  /// Rule `tomb`: also a journal that was asked by a restored copy says no other verdict than the one that was told before.
+  @Test(arguments: [EndCause.cancelled, .expired])
+  func theJournalsTombstoneBecomesTheVerdictThatStandsInRedis(_ cause: EndCause) {
+    for said in [EndCause.cancelled, .expired] {
+      var run = RunKnowledge(state: .sent, wantsEnd: said, tomb: cause)
+      #expect(run.hear(.tombstone(said)) == .ended(cause == .expired ? .expired : .cancelled))
+    }
   }
 
   @Test func afterAChangeOfIdentityTheNewJournalTombstonesAndOnlyThenItIsLost() {

@@ -108,8 +108,19 @@ extension Worker {
       } else if attempts.parked[id] == nil {
         unsaid.removeFirst()
       } else {
-        // It cannot be read just now: later, with the next thing that happens.
-        return
+        return sayUnsaidLater()
+      }
+    }
+  }
+
+  /// It cannot be read just now. On an agent without work nothing else would ask for it again.
+  private func sayUnsaidLater() {
+    guard !willSayUnsaid else { return }
+    willSayUnsaid = true
+    engine.at(.now + .seconds(1)) { [weak self] in
+      self?.assumeIsolated {
+        $0.willSayUnsaid = false
+        $0.tellBell.ring()
       }
     }
   }
