@@ -231,6 +231,11 @@ extension Setting {
     let neverSentByMistake = !has(.word) && world.store.state == At.sent || !has(.noDenial) && knowledge.denied
     if neverSentByMistake, !knowledge.closing { knowledge.state = .queued }
     if !has(.mark), world.dashboard.sentUnmarked != 0 { knowledge.state = .sent }
+    if knowledge.isToBeWithdrawn, world.redis.inbox != 0 {
+      out.add("the dashboard takes it out of the inbox", world) { w in
+        _ = w.heed(fenced(&w, w.dashboard.fence) { RedisMirror.withdraw(&$0, fence: $1).refusal })
+      }
+    }
     switch knowledge.due(circumstances(world)) {
     case .tombstone:
       out.add("the dashboard puts a tombstone into Redis", world) { w in entomb(&w) }

@@ -48,6 +48,14 @@ enum RedisMirror {
     return nil
   }
 
+  static func withdraw(_ redis: inout RedisState, fence: UInt8) -> (removed: Int, refusal: Refusal?) {
+    if let refusal = enter(&redis, fence: fence) { return (0, refusal) }
+    let removed = redis.inbox == 0 ? 0 : 1
+    redis.inbox = 0
+    redis.inboxNumber = 0
+    return (removed, nil)
+  }
+
   /// The highest send number that Redis knows.
   static func compare(_ redis: inout RedisState, fence: UInt8) -> (known: UInt8, refusal: Refusal?) {
     (redis.sends, enter(&redis, fence: fence))

@@ -112,6 +112,53 @@ import Testing
     try await server.stop()
   }
 
+  @Test func aRunKilledWhileRedisIsAwayIsNotStartedWhenItIsBack() async throws {
+    let server = try await RedisServerProcess.start()
+    try await withStand(redis: "127.0.0.1:\(server.port)") { (stand: Stand) async throws -> Void in
+      try await stand.startAgent("gone-1")
+      let before = try await stand.task("gone-1", "echo $MUSTER_RUN >> \(stand.starts.path)")
+      try await stand.expectEnded(before, "succeeded")
+      for _ in 0..<3 {
+        try await server.kill()
+        let killed = try await stand.task("gone-1", "echo $MUSTER_RUN >> \(stand.starts.path)")
+        let kept = try await stand.task("gone-1", "echo $MUSTER_RUN >> \(stand.starts.path)")
+        let answer = try await stand.kill(killed)
+        #expect(answer.status == 202 && answer["stopRequestedAt"] is String, "\(answer.text)")
+        try await server.restart()
+        try await stand.expectEnded(kept, "succeeded")
+        let run = try await stand.verdict(killed)
+        #expect(run["state"] as? String == "cancelled" && run["startedAt"] is NSNull, "\(run)")
+        #expect(try !String(contentsOf: stand.starts, encoding: .utf8).contains(killed))
+      }
+    }
+    try await server.stop()
+  }
+
+  @Test func aRunKilledWhileItsAgentIsDeadIsNotStartedByTheNext() async throws {
+    try await withStand { (stand: Stand) async throws -> Void in
+      try await stand.startAgent("dead-1")
+      for round in 0..<3 {
+        try await stand.agent("dead-1").end(SIGKILL)
+        // The dashboard takes it for alive: it is put into the inbox.
+        let killed = try await stand.task("dead-1", "echo $MUSTER_RUN >> \(stand.starts.path)")
+        _ = try await eventually("it is in the inbox") {
+          try await stand.redisCLI("hexists", "muster:{dead-1}:inbox", String(killed.suffix(26))) == "1" ? true : nil
+        }
+        let answer = try await stand.kill(killed)
+        #expect(answer.status == 202 && answer["stopRequestedAt"] is String, "\(answer.text)")
+        _ = try await eventually("it is not in the inbox any more") {
+          try await stand.redisCLI("hlen", "muster:{dead-1}:inbox") == "0" ? true : nil
+        }
+        try await stand.startAgent("dead-1", wait: round % 2 == 0)
+        let run = try await stand.verdict(killed)
+        #expect(run["state"] as? String == "cancelled" && run["startedAt"] is NSNull, "\(run)")
+        let kept = try await stand.task("dead-1", "echo $MUSTER_RUN >> \(stand.starts.path)")
+        try await stand.expectEnded(kept, "succeeded")
+        #expect(try String(contentsOf: stand.starts, encoding: .utf8).split(separator: "\n").count == round + 1)
+      }
+    }
+  }
+
   @Test func aWholeTaskIsKilledOnEveryHostAndByAnyOfItsNames() async throws {
     try await withStand { (stand: Stand) async throws -> Void in
       for uuid in ["t1", "t2"] { try await stand.startAgent(uuid, projects: ["green"]) }

@@ -75,7 +75,7 @@ private struct RealRedis {
     let number = fence << 2 | dice.byte(0...3)
     let address = Names.address(dice.byte(1...3), dice.byte(0...2))
     let journal = Names.addressJournal(address)
-    switch dice.roll(20) {
+    switch dice.roll(21) {
     case 0..<4:
       let answer = RedisMirror.send(&mirror, fence: fence, number: number, journal: journal, envelopeNumber: number)
       let said = try await answered(
@@ -94,6 +94,10 @@ private struct RealRedis {
       let said = try await answered(
         DashboardBus.tombstones(agent, fence: Fence(fence), number: Names.number(number), [(id, .cancelled)]))
       return Step(words: "tombstone", said: said, mirrored: refusal.map { worded($0) } ?? "[cancelled]")
+    case 20:
+      let answer = RedisMirror.withdraw(&mirror, fence: fence)
+      let said = try await answered(DashboardBus.withdraw(agent, fence: Fence(fence), [id]))
+      return Step(words: "withdraw", said: said, mirrored: answer.refusal.map { worded($0) } ?? "\(answer.removed)")
     case 7..<9:
       let answer = RedisMirror.compare(&mirror, fence: fence)
       let said = try await answered(DashboardBus.compare(agent, fence: Fence(fence)))
@@ -202,7 +206,9 @@ private struct RealRedis {
     switch try await outcome(command) {
     case .failure(let word): return word
     case .success(let value):
-      if let parts = value.array { return "[" + parts.compactMap { $0.integer.map(String.init) }.joined(separator: " ") + "]" }
+      if let parts = value.array {
+        return "[" + parts.compactMap { $0.integer.map(String.init) ?? $0.string }.joined(separator: " ") + "]"
+      }
       return value.string ?? value.integer.map(String.init) ?? "?"
     }
   }

@@ -10,8 +10,9 @@ enum AgentErrors {
     case .notFound:
       body(
         "unknown_route", fault.reason, hint: "this is an agent's port: GET /v1/agent/version, /health or /<auuid>/log", .notFound)
-    case .methodNotAllowed: body("method_not_allowed", fault.reason, hint: nil, .methodNotAllowed)
-    default: body(code(of: fault.status), fault.reason, hint: nil, fault.status)
+    case .methodNotAllowed:
+      body("method_not_allowed", fault.reason, hint: "an agent's port only answers questions", .methodNotAllowed)
+    default: body(code(of: fault.status), fault.reason, hint: "", fault.status)
     }
   }
 
@@ -21,7 +22,7 @@ enum AgentErrors {
         "unknown_run", "\"\(unknown.name.prefix(300))\" is no run of this agent",
         hint: "an auuid is <uuid>-<task id>; after hset <uuid> <name> it is also <uuid><name>", .notFound)
     }
-    return body("internal", "the agent could not answer: \(error)", hint: nil, .internalServerError)
+    return body("internal", "the agent could not answer: \(error)", hint: "its log says more", .internalServerError)
   }
 
   /// The dashboard's codes for what the server itself refuses.
@@ -36,11 +37,11 @@ enum AgentErrors {
     }
   }
 
-  private static func body(_ code: String, _ message: String, hint: String?, _ status: HTTPResponse.Status) -> Response {
+  private static func body(_ code: String, _ message: String, hint: String, _ status: HTTPResponse.Status) -> Response {
     var fields = JSONObject()
     fields["code"] = .string(code)
     fields["message"] = .string(message)
-    fields["hint"] = hint.map { .string($0) }
+    fields["hint"] = .string(hint)
     let answer: JSONValue = ["error": .object(fields)]
     return .json(answer.bytes(), status: status)
   }

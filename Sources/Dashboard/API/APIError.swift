@@ -31,6 +31,7 @@ struct APIError: Error, Sendable, Equatable {
     case tooLarge = "too_large"
     case busy
     case unsupported
+    case badRange = "bad_range"
     // A mistake of ours.
     case `internal`
 
@@ -47,6 +48,7 @@ struct APIError: Error, Sendable, Equatable {
       case .storeFull: .init(code: 507, reasonPhrase: "Insufficient Storage")
       case .redisAway, .standby, .draining, .busy: .serviceUnavailable
       case .unsupported: .notImplemented
+      case .badRange: .rangeNotSatisfiable
       case .internal: .internalServerError
       }
     }
@@ -113,7 +115,13 @@ extension APIError {
       hint: "GET /v1/agents?project=\(project) lists its members", field: "uuid")
   }
   static func unknownRun(_ name: String) -> APIError {
-    APIError(.unknownRun, "there is no run \"\(shown(name))\"", hint: "an auuid is <uuid>-<task id>; GET /v1/runs lists them")
+    APIError(
+      .unknownRun, "there is no run \"\(shown(name))\"",
+      hint: "an auuid is <uuid>-<task id>; GET /v1/runs lists them, and a task is under /v1/tasks/<id>")
+  }
+  static func badRange(_ range: String, of total: Int64) -> APIError {
+    APIError(
+      .badRange, "the log has \(total) bytes, and \(shown(range)) asks for none of them", hint: "ask without Range, or for less")
   }
   static func unknownAttempt(_ attempt: Int, of run: RunRecord) -> APIError {
     APIError(.unknownRun, "\(run.id) has no attempt \(attempt)", hint: "its present attempt is \(run.attempt)")
@@ -133,7 +141,9 @@ extension APIError {
     APIError(.badField, message, hint: hint, field: field)
   }
   static func badName(_ name: String, _ reason: String) -> APIError {
-    APIError(.badName, "\"\(shown(name))\" \(reason)", hint: "names are 1 to 64 of A-Z a-z 0-9 _ . -")
+    APIError(
+      .badName, "\"\(shown(name))\" \(reason)",
+      hint: "names are 1 to 64 of A-Z a-z 0-9 _ . -, and none of \(reservedNames.sorted().joined(separator: ", "))")
   }
   static func unknownParameter(_ name: String, known: [String]) -> APIError {
     let nearest = nearestName(to: name, among: known)
@@ -151,7 +161,7 @@ extension APIError {
   }
   static func standby(_ reason: String) -> APIError {
     APIError(
-      .standby, "this dashboard does not take tasks now: \(reason)", hint: "send it to the dashboard that writes, or try again")
+      .standby, "this dashboard does not write now: \(reason)", hint: "send it to the dashboard that writes, or try again")
   }
   static let draining = APIError(.draining, "this dashboard is stopping", hint: "try again in a moment")
 
@@ -165,7 +175,7 @@ extension RunRecord {
     var parts = [state.rawValue]
     if let exitCode { parts.append("exit code \(exitCode)") }
     if let signal { parts.append("signal \(signal)") }
-    if let reason { parts.append(reason) }
+    if let reason, reason != state.rawValue { parts.append(reason) }
     return parts.joined(separator: ", ") + (finishedAt.map { ", at \(WallTime(milliseconds: $0))" } ?? "")
   }
 }

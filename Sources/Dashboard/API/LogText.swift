@@ -17,8 +17,9 @@ enum LogText {
     switch ByteRange(request, total: source.total) {
     case .whole: break
     case .unsatisfiable:
-      headers[.contentRange] = "bytes */\(source.total)"
-      return Response(status: .rangeNotSatisfiable, headers: headers)
+      var refusal = APIError.badRange(request.headers[.range] ?? "", of: source.total).response()
+      refusal.headers[.contentRange] = "bytes */\(source.total)"
+      return refusal
     case .part(let part):
       status = .partialContent
       range = part

@@ -27,6 +27,7 @@ struct Attendant: Sendable {
   private struct Duties {
     var compare: Set<AgentID> = []
     var tombstone: [AgentID: [(id: AttemptID, cause: EndCause)]] = [:]
+    var withdraw: [AgentID: [AttemptID]] = [:]
     var endAlone: [OpenRun] = []
     var send: Set<AgentID> = []
     var asks: [Ask: [AttemptID]] = [:]
@@ -46,6 +47,14 @@ struct Attendant: Sendable {
     let now = SuspendingClock.now
     for var run in open {
       let lives = flow.fleet.isOnline(run.agent)
+      let id = AttemptID(task: run.task, attempt: run.attempt)
+      if run.knowledge.isToBeWithdrawn {
+        let isWithdrawn = flow.desks.withDesk(run.agent) { desk in
+          if desk.unwanted[run.task] == nil { desk.unwanted[run.task] = false }
+          return desk.unwanted[run.task] == true
+        }
+        if !isWithdrawn { duties.withdraw[run.agent, default: []].append(id) }
+      }
       let due: RunDuty? = flow.desks.withDesk(run.agent) { desk in
         let marked = desk.marked.contains { $0.task == run.task }
         run.knowledge.markedHere = marked
@@ -66,7 +75,6 @@ struct Attendant: Sendable {
         }
         return due
       }
-      let id = AttemptID(task: run.task, attempt: run.attempt)
       switch due {
       case .compare: duties.compare.insert(run.agent)
       case .tombstone(let cause): duties.tombstone[run.agent, default: []].append((id, cause))
@@ -84,6 +92,7 @@ struct Attendant: Sendable {
   }
 
   private func carryOut(_ duties: Duties, _ fence: Fence) async throws {
+    try await flow.withdraw(duties.withdraw, fence)
     if !duties.compare.isEmpty { try await flow.sender.compare(duties.compare, fence) }
     let waiting = try await flow.entomb(duties.tombstone, fence)
     // What got its tombstone just now ends in this turn already.
@@ -103,6 +112,7 @@ struct Attendant: Sendable {
         // Also where it is not ended: it went another way, and whoever wants its end then writes the tombstone again.
         flow.desks.withDesk(run.agent) { desk in
           desk.tombs[run.task] = nil
+          if state != nil { desk.unwanted[run.task] = nil }
           desk.asked[run.task] = nil
         }
         guard let state else { continue }

@@ -73,6 +73,18 @@ struct CollectorTools: Sendable {
     return waiting
   }
 
+  /// Takes out of the inboxes what nobody is to start any more.
+  func withdraw(_ unwanted: [AgentID: [AttemptID]], _ fence: Fence) async throws {
+    guard !unwanted.isEmpty else { return }
+    let list = Array(unwanted)
+    let replies = try await refusals.answers(list.map { ($0.key, DashboardBus.withdraw($0.key, fence: fence, $0.value)) })
+    for case (let item, .some) in zip(list, replies) {
+      desks.withDesk(item.key) { desk in
+        for id in item.value where desk.unwanted[id.task] != nil { desk.unwanted[id.task] = true }
+      }
+    }
+  }
+
   /// After the commit: memory, presence, whoever waits, acknowledgements.
   func committed(_ outcomes: [BatchOutcome], _ fence: Fence) {
     health.set(.collector, nil)
@@ -111,10 +123,14 @@ struct CollectorTools: Sendable {
           desk.asked[task] = nil
           desk.denied.remove(task)
         }
-        for change in outcome.changed where change.state.isVerdict { desk.tombs[change.task] = nil }
+        for change in outcome.changed where change.state.isVerdict {
+          desk.tombs[change.task] = nil
+          desk.unwanted[change.task] = nil
+        }
         // What was remembered is about the attempt before.
         for move in outcome.moves {
           desk.tombs[move.task] = nil
+          desk.unwanted[move.task] = nil
           desk.marked.removeAll { $0.task == move.task && $0.attempt != move.attempt }
         }
         desk.denied.formUnion(outcome.denied)

@@ -34,7 +34,10 @@ struct Desk: Sendable {
   var backlog = true
   var marked: [MarkedRun] = []
   var denied: Set<ULID> = []
+  /// The tombstones that stand in Redis of runs that have not ended yet.
   var tombs: [ULID: EndCause] = [:]
+  /// Somebody wants these ended: they are not sent any more. True once they were taken out of the inbox as well.
+  var unwanted: [ULID: Bool] = [:]
   /// It was logged that something which the agent says is passed over.
   var isToldApart = false
   /// When a run was last sent or asked about.

@@ -250,7 +250,8 @@ final class Sender: Service {
       }
       let (runs, address) = desks.withDesk(agent) { desk in
         defer { desk.marked = [] }
-        return (desk.marked, desk.address)
+        // Nobody is to start those (docs/decisions/0018).
+        return (desk.marked.filter { desk.unwanted[$0.task] == nil }, desk.address)
       }
       guard !runs.isEmpty else { continue }
       guard let address else {

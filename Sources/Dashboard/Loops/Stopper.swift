@@ -20,6 +20,13 @@ final class Stopper: Service {
 
   /// The end of these runs is asked for, or asked for in another way, and committed.
   func ring(_ runs: [RunID]) {
+    // Also what is marked and waits for Redis.
+    for run in runs {
+      flow.desks.withDesk(run.agent) { desk in
+        desk.unwanted[run.task] = desk.unwanted[run.task] ?? false
+        desk.marked.removeAll { $0.task == run.task }
+      }
+    }
     wanted.withLock { $0.formUnion(runs) }
     bellCord.yield()
   }

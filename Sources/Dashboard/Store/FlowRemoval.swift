@@ -37,10 +37,16 @@ enum FlowRemoval {
     var ended: [(task: ULID, state: RunState)] = []
     let waiting = try String.fetchAll(
       db, sql: "SELECT task FROM runs WHERE uuid = ? AND state = 'queued' AND attempt > 1", arguments: [agent.text])
+    let removal = "the agent \(agent) was removed by an operator (from \(who))"
     for task in waiting.compactMap({ ULID($0) }) {
-      if let state = try FlowEnds.endForGood(db, task: task, agent: agent, now: now) { ended.append((task, state)) }
+      guard let state = try FlowEnds.endForGood(db, task: task, agent: agent, now: now) else { continue }
+      try db.execute(
+        sql: """
+          UPDATE runs SET reason = coalesce(reason, 'agent_removed'), note = coalesce(note || '; ', '') || ? WHERE task = ? AND uuid = ?
+          """, arguments: ["\(removal) before its next attempt", task.description, agent.text])
+      ended.append((task, state))
     }
-    let note = "the agent \(agent) was removed by an operator (from \(who)): nobody can tell what became of this run"
+    let note = "\(removal): nobody can tell what became of this run"
     let lost = try String.fetchAll(
       db,
       sql: """

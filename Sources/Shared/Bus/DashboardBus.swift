@@ -51,6 +51,12 @@ public enum DashboardBus {
     return command
   }
 
+  /// Answers how many of them were in the inbox.
+  public static func withdraw(_ agent: AgentID, fence: Fence, _ ids: [AttemptID]) -> RedisCommand {
+    Scripts.withdraw.call(
+      keys: [Keys.inbox(agent), Keys.fence(agent)], [fence] + ids.map { $0.description as any RedisArgument })
+  }
+
   /// As what each of them has ended, by the tombstone that stands; nil: the answer is not one for so many.
   public static func causes(_ reply: RedisValue, count: Int) -> [EndCause]? {
     let causes = reply.array?.compactMap { $0.string.flatMap(EndCause.init) }

@@ -82,6 +82,20 @@ public enum Scripts {
       return causes
       """)
 
+  /// Takes attempts out of an agent's inbox, as far as they are there.
+  /// KEYS inbox, fence · ARGV fence, then ids
+  /// Returns how many were there. Error FENCED.
+  public static let withdraw = RedisScript(
+    name: "withdraw",
+    source: whenFull + number + """
+      local fence = number(KEYS[2], 2^21)
+      if tonumber(ARGV[1]) < fence then return redis.error_reply('FENCED ' .. fence) end
+      if tonumber(ARGV[1]) > fence then redis.call('SET', KEYS[2], ARGV[1]) end
+      local count = 0
+      for i = 2, #ARGV do count = count + redis.call('HDEL', KEYS[1], ARGV[i]) end
+      return count
+      """)
+
   /// Raises the fence and tells the highest send number that Redis knows of this agent.
   /// KEYS fence, sends · ARGV fence
   /// Returns the number as text. Error FENCED.

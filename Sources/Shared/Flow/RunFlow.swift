@@ -224,6 +224,11 @@ extension RunKnowledge {
     return true
   }
 
+  /// Whether the envelope is to be taken out of the inbox: it may lie there unread, and who reads it later would start what
+  /// somebody wants ended. It says nothing of what became of the run: an agent that has read it knows, and one that has not makes a tombstone
+  /// (docs/decisions/0018).
+  public var isToBeWithdrawn: Bool { isOpen && wantsEnd != nil && maybeSent && !reported && !closing }
+
   /// What has to be done now, or nil.
   public func due(_ now: RunCircumstances) -> RunDuty? {
     guard isOpen else { return nil }

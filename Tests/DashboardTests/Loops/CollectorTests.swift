@@ -56,7 +56,7 @@ import Testing
       let running = ReportEvent(.running, attempt: id, startedAt: 1)
       let reports = [flow.batch(agent, [running], incarnation: 2), flow.batch(agent, [running], incarnation: 3)]
       let heard = try await flow.store.write { db in
-        try reports.map { try FlowReports.apply(db, $0, now: 1, deadline: 1) { _ in (false, false) } }
+        try reports.map { try FlowReports.apply(db, $0, now: 1, deadline: 1) { _ in (nil, false) } }
       }
       flow.flow.committed(heard, FlowParts.fence)
       #expect(flow.desks.desk(agent).address == FlowParts.address(3))

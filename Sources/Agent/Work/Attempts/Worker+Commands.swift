@@ -61,8 +61,13 @@ extension Worker {
         ))
     case .endUnstarted(let state):
       guard let attempt, attempt.stage == .waiting else { break }
-      let reason = state == .expired ? "expired" : nil
-      end(attempt, VerdictMaking.unstarted(state, reason: reason, note: "it was ended before it was started", at: wall))
+      let isLate = state == .expired
+      end(
+        attempt,
+        VerdictMaking.unstarted(
+          state, reason: isLate ? "expired" : nil,
+          note: isLate ? "it was not started in time" : "it was ended before it was started",
+          at: wall))
     case .kill:
       guard let attempt else { break }
       let signal = message.signal.flatMap { SystemNames.signal(named: $0) } ?? SystemNames.terminate
