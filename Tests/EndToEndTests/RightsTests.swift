@@ -1,5 +1,6 @@
 // Both programs as the ACL users of docs/redis.md, with exactly the rights that stand there and the user `default` switched off.
 import Foundation
+import Glibc
 import Redis
 import RedisTestSupport
 import Testing
@@ -85,7 +86,13 @@ import Testing
 
   private func removal(_ stand: Stand, _ operate: RedisConnection) async throws {
     _ = try await operate.send(RedisCommand("ACL", "LOG", "RESET"))
-    try await stand.agent("web1").end()
+    try await stand.agent("web1").end(SIGKILL)
+    // It is taken for alive: sent, and taken back.
+    let unread = try await stand.task("web1", "true")
+    #expect(try await stand.kill(unread).status == 202)
+    _ = try await eventually("it is not in the inbox any more") { () async throws -> Bool? in
+      try await operate.send(RedisCommand("HLEN", "muster:{web1}:inbox")).integer == 0 ? true : nil
+    }
     let answer = try await stand.curl(["-X", "DELETE", "http://127.0.0.1:\(stand.port)/v1/agents/web1"])
     #expect((200..<300).contains(answer.status), "\(answer.text)")
     _ = try await eventually("it is gone from its project") { () async throws -> Bool? in

@@ -21,11 +21,17 @@ struct LogRoutes: Sendable {
         try first == "project" || first == run.id.agent.text || first == run.project
           || AgentQueries.isMember(db, run.id.agent, of: first)
       }
-      guard belongs else { throw APIError.notOf(first, name) }
+      if !belongs, !(try await isMember(run.id.agent, of: first)) { throw APIError.notOf(first, name) }
     case .task(let task):
       guard first == "project" || first == task.target else { throw APIError.notOf(first, name) }
     }
     return try await answer(subject, request)
+  }
+
+  /// Also of a project that it was put into by hand.
+  private func isMember(_ agent: AgentID, of project: String) async throws -> Bool {
+    // Nobody is, or Redis does not say.
+    do { return try await services.project(project).contains(agent) } catch is TargetFault { return false }
   }
 
   /// `GET /v1/runs/<auuid>/log`.

@@ -77,7 +77,14 @@ struct CollectorTools: Sendable {
   func withdraw(_ unwanted: [AgentID: [AttemptID]], _ fence: Fence) async throws {
     guard !unwanted.isEmpty else { return }
     let list = Array(unwanted)
-    let replies = try await refusals.answers(list.map { ($0.key, DashboardBus.withdraw($0.key, fence: fence, $0.value)) })
+    let replies: [RedisValue?]
+    do {
+      replies = try await refusals.answers(list.map { ($0.key, DashboardBus.withdraw($0.key, fence: fence, $0.value)) })
+    } catch let error as RedisReplyError {
+      // Its agent has to be asked all the same; `health` says what Redis does not do.
+      logger.debug("runs that nobody wants stay in the inbox", metadata: ["why": "\(error)"])
+      return
+    }
     for case (let item, .some) in zip(list, replies) {
       desks.withDesk(item.key) { desk in
         for id in item.value where desk.unwanted[id.task] != nil { desk.unwanted[id.task] = true }

@@ -26,7 +26,9 @@ import Testing
     try await withScene { scene in
       try await scene.know("web1", projects: ["web", "blue"])
       let auuid = try await scene.postOne("web1")
-      for segment in ["web1", "project", "web", "blue"] { _ = try await scene.json("/v1/producer/\(segment)/\(auuid)/log") }
+      // Redis knows more: members that were put there by hand.
+      scene.script.withLock { $0.projects = ["byhand": ["web0", "web1"], "green": ["web2"]] }
+      for segment in ["web1", "project", "web", "blue", "byhand"] { _ = try await scene.json("/v1/producer/\(segment)/\(auuid)/log") }
       for segment in ["web2", "green", "uuid"] {
         let answer = try await scene.get("/v1/producer/\(segment)/\(auuid)/log")
         #expect(answer.status == 404 && answer.code == "unknown_run")

@@ -49,7 +49,9 @@ import Testing
       #expect(Dictionary(uniqueKeysWithValues: closed.map { ($0.task, $0.state) }) == [waiting: .failed, sent: .lost])
       let row = try await run(store, waiting)
       #expect(row.attempt == 1 && row.knowledge.state == .failed)
-      #expect(try await shown(store, waiting).first?.exitCode == 3)
+      let last = try #require(try await shown(store, waiting).last)
+      #expect(last.exitCode == 3 && last.reason == "agent_removed")
+      #expect(last.note?.contains("removed by an operator (from 10.1.2.3:4) before its next attempt") == true)
       #expect(try await run(store, sent).knowledge.state == .lost)
     }
   }
