@@ -41,7 +41,7 @@ extension ClusterRouter {
         fault = .node("\(address)", "\(fault)")
       }
     }
-    state.withLock { state in
+    change { state in
       state.fault = fault
       publish(&state)
     }
@@ -85,7 +85,7 @@ extension ClusterRouter {
   }
 
   private func adopt(_ map: SlotMap) {
-    let (wanted, left) = state.withLock { state -> (Set<Address>, [Node]) in
+    let (wanted, left) = change { state -> (Set<Address>, [Node]) in
       if let before = state.map, map.tookFrom(Set(state.nodes.keys), before: before) { state.pastEpochs += 1 }
       state.map = map
       state.mapIsOld = false
@@ -102,7 +102,7 @@ extension ClusterRouter {
   /// A node said who serves a slot now.
   func learn(_ slot: Int, _ owner: Address) {
     let isHome = slot == home
-    state.withLock { state in
+    change { state in
       guard let before = state.map?.owner(of: slot), before != owner else { return }
       if state.nodes[before] != nil { state.pastEpochs += 1 }
       state.map?.move(slot, to: owner)

@@ -8,7 +8,9 @@
 // put together from the connections' own when it is asked for.
 //
 // Calls are in `ClusterRouter+Calls.swift`, the map is kept by `ClusterRouter+Map.swift`. State is guarded by one lock, never held across a
-// call of another object but a connection's `init` and a watcher's `yield`.
+// call of another object but a connection's `init`. Watchers are told outside it (`deliver`): whoever is cancelled while it waits holds a lock of the
+// runtime and wants this one (`onTermination`), and telling it wants that one.
+import DequeModule
 import Synchronization
 
 final class ClusterRouter: Sendable {
@@ -32,6 +34,8 @@ final class ClusterRouter: Sendable {
     var pastEpochs = 1
     var published = ConnectionState.connecting
     var watchers: [UInt64: AsyncStream<ConnectionState>.Continuation] = [:]
+    /// What watchers are still to be told, in order.
+    var untold: Deque<ConnectionState> = []
     /// Of nodes and watchers.
     var lastNumber: UInt64 = 0
     var isClosed = false
@@ -41,6 +45,8 @@ final class ClusterRouter: Sendable {
   let home: Int
   let watchesAll: Bool
   let state = Mutex(State())
+  /// Held while watchers are told, so that all hear everything in order. Taken before `state`, never within it.
+  private let telling = Mutex<Void>(())
   /// Rung when the map has to be asked for.
   let bell: AsyncStream<Void>
   let bellCord: AsyncStream<Void>.Continuation
@@ -84,7 +90,7 @@ final class ClusterRouter: Sendable {
   }
 
   private func changed(_ address: Address, _ number: UInt64, _ next: ConnectionState) {
-    let isLost = state.withLock { state in
+    let isLost = change { state in
       guard state.nodes[address]?.number == number else { return false }
       publish(&state)
       return if case .down = next { true } else { false }
@@ -106,7 +112,23 @@ final class ClusterRouter: Sendable {
 
   // MARK: The whole
 
-  /// Works out how the whole stands and tells it where that has changed.
+  /// For whatever may publish.
+  func change<T>(_ body: (inout State) -> T) -> T {
+    defer { deliver() }
+    return state.withLock { body(&$0) }
+  }
+
+  private func deliver() {
+    telling.withLock { _ in
+      while true {
+        let (next, watchers) = state.withLock { state in (state.untold.popFirst(), Array(state.watchers.values)) }
+        guard let next else { return }
+        for watcher in watchers { watcher.yield(next) }
+      }
+    }
+  }
+
+  /// Works out how the whole stands and has it told where that has changed.
   func publish(_ state: inout State) {
     guard !state.isClosed else { return }
     state.tell(standing(state))
@@ -150,11 +172,15 @@ final class ClusterRouter: Sendable {
   }
 
   func close() async {
-    let (nodes, watchers) = state.withLock { state in
+    let nodes = change { state in
       state.isClosed = true
       state.tell(.closed(.closed))
-      defer { (state.nodes, state.watchers) = ([:], [:]) }
-      return (state.nodes.values.map(\.connection), Array(state.watchers.values))
+      defer { state.nodes = [:] }
+      return state.nodes.values.map(\.connection)
+    }
+    let watchers = state.withLock { state in
+      defer { state.watchers = [:] }
+      return Array(state.watchers.values)
     }
     // Outside the lock: its termination handler takes it.
     for watcher in watchers { watcher.finish() }
@@ -193,6 +219,6 @@ extension ClusterRouter.State {
   mutating func tell(_ next: ConnectionState) {
     guard next != published else { return }
     published = next
-    for watcher in watchers.values { watcher.yield(next) }
+    untold.append(next)
   }
 }

@@ -1,6 +1,8 @@
 // What everybody may reach of a connection: messages to its owner thread, and what the owner has published.
 // Invariants: the owner is woken only when it sleeps; messages are taken in the order in which they were posted; once finished,
-// a mailbox takes no more messages, and whoever posts one is told so. Without an owner (`setUpFault`) nobody waits in it.
+// a mailbox takes no more messages, and whoever posts one is told so. Without an owner (`setUpFault`) nobody waits in it. Watchers are told
+// outside the lock: whoever is cancelled while it waits holds a lock of the runtime and wants this one (`onTermination`), and telling it wants
+// that one. Only one thread at a time publishes, so they hear everything in order all the same.
 import CHiredis
 import Glibc
 import Synchronization
@@ -189,14 +191,15 @@ final class Mailbox: Sendable {
 
   /// Shows a new state; `refusal` nil: calls are taken. Nothing is shown, and nothing taken, once finished: nobody would answer.
   func publish(_ connection: ConnectionState, refusal: RedisFault?, server: RedisConfiguration.Address? = nil) {
-    state.withLock { state in
-      guard !state.isFinished else { return }
+    let watchers = state.withLock { state -> [AsyncStream<ConnectionState>.Continuation] in
+      guard !state.isFinished else { return [] }
       state.connection = connection
       if let server { state.server = server }
       state.refusal = refusal
       if case .connected(let epoch) = connection { state.epoch = epoch }
-      for watcher in state.watchers.values { watcher.yield(connection) }
+      return Array(state.watchers.values)
     }
+    for watcher in watchers { watcher.yield(connection) }
   }
 
   /// The last publication; returns the messages that nobody will handle any more.

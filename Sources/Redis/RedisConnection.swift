@@ -149,14 +149,27 @@ public final class RedisConnection: Sendable {
   }
 
   func wait(deadline: MonotonicTime?, untilFirstFailure: Bool) async throws(RedisError) {
-    while let fault = mailbox.setUpFault {
-      let left = deadline.map { $0 - .now } ?? .seconds(1)
-      guard !untilFirstFailure, left > .zero else { throw .notSent(fault) }
-      // Until the next try to set it up, which tells nobody.
-      do { try await Task.sleep(for: min(left, .milliseconds(50))) } catch { throw .notSent(.cancelled) }
+    while true {
+      if let fault = mailbox.setUpFault {
+        let left = deadline.map { $0 - .now } ?? .seconds(1)
+        guard !untilFirstFailure, left > .zero else { throw .notSent(fault) }
+        // Until the next try to set it up, which tells nobody.
+        do { try await Task.sleep(for: min(left, .milliseconds(50))) } catch { throw .notSent(.cancelled) }
+      }
+      guard let fault = await outcome(deadline, untilFirstFailure) else { return }
+      if fault == .closed {
+        if case .closed = state { throw .notSent(fault) }
+        // It was not taken, and an owner has come just then.
+        continue
+      }
+      // Without an owner nobody waited.
+      guard mailbox.setUpFault != nil, !untilFirstFailure else { throw .notSent(fault) }
     }
+  }
+
+  private func outcome(_ deadline: MonotonicTime?, _ untilFirstFailure: Bool) async -> RedisFault? {
     let id = mailbox.nextID()
-    let fault: RedisFault? = await withTaskCancellationHandler {
+    return await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         let waiter = Waiter(id: id, deadline: deadline, untilFirstFailure: untilFirstFailure, continuation: continuation)
         if !mailbox.post(.wait(waiter)) {
@@ -168,7 +181,6 @@ public final class RedisConnection: Sendable {
     } onCancel: {
       _ = mailbox.post(.cancel(id: id))
     }
-    if let fault { throw .notSent(fault) }
   }
 
   /// How often a connection was made. Whoever registers something on the server registers it again when this grows.

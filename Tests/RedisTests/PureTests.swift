@@ -120,3 +120,31 @@ import Testing
     #expect(greeting.fault(in: .error(RedisReplyError(message: "ERR DB index is out of range")), toCommand: 0) != nil)
   }
 }
+
+@Suite struct MailboxTests {
+  /// Whoever is cancelled holds a lock of the runtime while it leaves: telling it must not wait for that with the mailbox locked.
+  @Test(.timeLimit(.minutes(2))) func watchersThatAreCancelledWhileTheyAreToldBlockNobody() async throws {
+    let mailbox = Mailbox()
+    let publisher = Task.detached {
+      for round in 1...60_000 {
+        mailbox.publish(round % 2 == 0 ? .connecting : .connected(epoch: round), refusal: nil)
+        if round % 100 == 0 { await Task.yield() }
+      }
+    }
+    await withTaskGroup(of: Void.self) { group in
+      for _ in 0..<4 {
+        group.addTask {
+          for _ in 0..<2000 {
+            let watcher = Task.detached { for await _ in mailbox.states() {} }
+            await Task.yield()
+            watcher.cancel()
+            await watcher.value
+          }
+        }
+      }
+    }
+    await publisher.value
+    #expect(mailbox.connection == .connecting)
+    _ = mailbox.finish(.closed)
+  }
+}

@@ -64,7 +64,7 @@ struct PlanMaking {
   mutating func make() -> [Step] {
     // A little peace first, so that every program has something to lose.
     var now = min(3000, milliseconds / 4)
-    let faults = Self.faults(for: name)
+    let faults = faults
     var wanted = wantedFaults
     while now < milliseconds {
       if let next = wanted.first, now >= next.at, add(next.fault, at: now) {
@@ -82,18 +82,20 @@ struct PlanMaking {
     var wanted: [(Int, Fault)] = []
     if name != .restore { wanted += [(30, .flush), (65, .wipe)] }
     if name != .redis { wanted += [(15, .copy), (35, .restore), (55, .copy), (80, .restore)] }
-    // Half a minute does not fit into a shorter one.
-    if milliseconds >= 60_000 { wanted.append((20, .linkAway)) }
+    if isLong { wanted.append((20, .linkAway)) }
     return wanted.sorted { $0.0 < $1.0 }.map { (milliseconds / 100 * $0.0, $0.1) }
   }
 
-  private static func faults(for name: PlanName) -> [(weight: Int, value: Fault)] {
+  /// Half a minute fits into it.
+  private var isLong: Bool { milliseconds >= 60_000 }
+
+  private var faults: [(weight: Int, value: Fault)] {
     var faults: [(weight: Int, value: Fault)] = [
       (12, .agentKilled), (8, .dashboardKilled), (5, .redisKilled), (2, .everythingKilled),
       (3, .agentTerminated), (2, .dashboardTerminated),
       (12, .runnerKilled), (6, .agentAndRunnersKilled),
       (7, .agentHeld), (4, .dashboardHeld), (4, .redisHeld), (4, .runnerHeld),
-      (14, .linkBlow), (9, .linkMode), (1, .linkAway),
+      (14, .linkBlow), (9, .linkMode), (isLong ? 1 : 0, .linkAway),
     ]
     if name != .restore { faults += [(2, .flush), (2, .wipe)] }
     if name != .redis { faults += [(2, .copy), (3, .restore)] }

@@ -50,8 +50,8 @@ struct Attendant: Sendable {
       let id = AttemptID(task: run.task, attempt: run.attempt)
       if run.knowledge.isToBeWithdrawn {
         let isWithdrawn = flow.desks.withDesk(run.agent) { desk in
-          if desk.unwanted[run.task] == nil { desk.unwanted[run.task] = false }
-          return desk.unwanted[run.task] == true
+          if desk.unwanted[id] == nil { desk.unwanted[id] = Desk.Unwanted() }
+          return desk.unwanted[id]?.isWithdrawn == true
         }
         if !isWithdrawn { duties.withdraw[run.agent, default: []].append(id) }
       }
@@ -94,9 +94,12 @@ struct Attendant: Sendable {
   private func carryOut(_ duties: Duties, _ fence: Fence) async throws {
     try await flow.withdraw(duties.withdraw, fence)
     if !duties.compare.isEmpty { try await flow.sender.compare(duties.compare, fence) }
-    let waiting = try await flow.entomb(duties.tombstone, fence)
+    // What cannot be written now, on a node that is away perhaps, keeps nothing else from being done.
+    var failure: (any Error)?
+    var waiting = Set(duties.tombstone.keys)
+    do { waiting = try await flow.entomb(duties.tombstone, fence) } catch { failure = error }
     // What got its tombstone just now ends in this turn already.
-    let entombed = duties.tombstone.filter { !waiting.contains($0.key) }.flatMap { agent, tombs in
+    let entombed = duties.tombstone.filter { [waiting] in !waiting.contains($0.key) }.flatMap { agent, tombs in
       let stands = flow.desks.desk(agent).tombs
       return tombs.map { tomb in
         OpenRun(
@@ -112,7 +115,7 @@ struct Attendant: Sendable {
         // Also where it is not ended: it went another way, and whoever wants its end then writes the tombstone again.
         flow.desks.withDesk(run.agent) { desk in
           desk.tombs[run.task] = nil
-          if state != nil { desk.unwanted[run.task] = nil }
+          if state != nil { desk.stopped[run.task] = nil }
           desk.asked[run.task] = nil
         }
         guard let state else { continue }
@@ -121,6 +124,7 @@ struct Attendant: Sendable {
     }
     try await say(duties.asks, fence)
     if !duties.send.isEmpty { flow.sender.ring(duties.send) }
+    if let failure { throw failure }
   }
 
   // MARK: Saying

@@ -80,14 +80,16 @@ struct CollectorTools: Sendable {
     let replies: [RedisValue?]
     do {
       replies = try await refusals.answers(list.map { ($0.key, DashboardBus.withdraw($0.key, fence: fence, $0.value)) })
-    } catch let error as RedisReplyError {
-      // Its agent has to be asked all the same; `health` says what Redis does not do.
+    } catch let error where error is RedisReplyError || error is RedisError {
+      // Agents have to be asked all the same, those of other nodes among them; `health` says what Redis does not do.
       logger.debug("runs that nobody wants stay in the inbox", metadata: ["why": "\(error)"])
-      return
+      guard (error as? RedisReplyError)?.isRefusedRight == true else { return }
+      // It will not be given soon: the agents' word is all that there is.
+      replies = list.map { _ in .integer(0) }
     }
     for case (let item, .some) in zip(list, replies) {
       desks.withDesk(item.key) { desk in
-        for id in item.value where desk.unwanted[id.task] != nil { desk.unwanted[id.task] = true }
+        for id in item.value { desk.unwanted[id]?.isWithdrawn = true }
       }
     }
   }
@@ -132,12 +134,11 @@ struct CollectorTools: Sendable {
         }
         for change in outcome.changed where change.state.isVerdict {
           desk.tombs[change.task] = nil
-          desk.unwanted[change.task] = nil
+          desk.stopped[change.task] = nil
         }
         // What was remembered is about the attempt before.
         for move in outcome.moves {
           desk.tombs[move.task] = nil
-          desk.unwanted[move.task] = nil
           desk.marked.removeAll { $0.task == move.task && $0.attempt != move.attempt }
         }
         desk.denied.formUnion(outcome.denied)

@@ -14,6 +14,8 @@ struct MarkedRun: Sendable {
   /// The clock for deadlines, milliseconds since 1970.
   var startBefore: Int64?
 
+  var id: AttemptID { AttemptID(task: task, attempt: attempt) }
+
   /// Rule `meant`: for the journal that it was marked for, not for whoever speaks by now.
   func envelope(for agent: AgentID, at address: AgentAddress, number: SendNumber) -> Envelope {
     Envelope(
@@ -36,8 +38,16 @@ struct Desk: Sendable {
   var denied: Set<ULID> = []
   /// The tombstones that stand in Redis of runs that have not ended yet.
   var tombs: [ULID: EndCause] = [:]
-  /// Somebody wants these ended: they are not sent any more. True once they were taken out of the inbox as well.
-  var unwanted: [ULID: Bool] = [:]
+  /// Somebody asked for the end of these runs, and when: nothing of them is sent any more.
+  var stopped: [ULID: SuspendingClock.Instant] = [:]
+  /// Attempts that are to end and may lie in the inbox. Not by run: one that had expired may turn out to have been started, and have another
+  /// attempt.
+  var unwanted: [AttemptID: Unwanted] = [:]
+  struct Unwanted {
+    /// It was taken out of the inbox.
+    var isWithdrawn = false
+    var since = SuspendingClock.now
+  }
   /// It was logged that something which the agent says is passed over.
   var isToldApart = false
   /// When a run was last sent or asked about.
@@ -89,8 +99,20 @@ final class Desks: Sendable {
       // First found, then changed: reading and writing one desk in one expression is refused by the compiler (not by a mere type check).
       let old = desks.filter { $0.value.asked.values.contains(where: isOld) }
       for (agent, desk) in old { desks[agent]?.asked = desk.asked.filter { !isOld($0.value) } }
+      // What was noted of a run that had just ended, nobody else forgets. Of others it is noted again, or does not matter any more.
+      func isForgotten(_ at: SuspendingClock.Instant) -> Bool { at.duration(to: now) >= Self.memory }
+      let stale = desks.filter {
+        $0.value.stopped.values.contains(where: isForgotten) || $0.value.unwanted.values.contains { isForgotten($0.since) }
+      }
+      for (agent, desk) in stale {
+        let marked = Set(desk.marked.map(\.task))
+        desks[agent]?.stopped = desk.stopped.filter { marked.contains($0.key) || !isForgotten($0.value) }
+        desks[agent]?.unwanted = desk.unwanted.filter { !isForgotten($0.value.since) }
+      }
     }
   }
+
+  private static let memory: Duration = .seconds(3600)
 
   /// It was removed: another that comes under its name begins anew.
   func forget(_ agent: AgentID) { guarded.withLock { $0[agent] = nil } }

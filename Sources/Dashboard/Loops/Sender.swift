@@ -251,7 +251,7 @@ final class Sender: Service {
       let (runs, address) = desks.withDesk(agent) { desk in
         defer { desk.marked = [] }
         // Nobody is to start those (docs/decisions/0018).
-        return (desk.marked.filter { desk.unwanted[$0.task] == nil }, desk.address)
+        return (desk.marked.filter { desk.stopped[$0.task] == nil && desk.unwanted[$0.id] == nil }, desk.address)
       }
       guard !runs.isEmpty else { continue }
       guard let address else {
@@ -299,12 +299,18 @@ final class Sender: Service {
     let now = SuspendingClock.now
     for item in sending { desks.withDesk(item.agent) { desk in for run in item.runs { desk.asked[run.task] = now } } }
     var failure: (any Error)?
+    var isServed = false
     var fenced: [AgentID: RedisReplyError] = [:]
     var tombstoned: [AgentID: [ULID]] = [:]
     let outcomes = await link.commands.outcomes(of: sending.map(\.command))
     for (item, outcome) in zip(sending, outcomes) {
       switch refusals.judge(item.agent, outcome) {
       case .value(let value):
+        isServed = true
+        desks.withDesk(item.agent) { desk in
+          // Taken out before it was put in.
+          for run in item.runs { desk.unwanted[run.id]?.isWithdrawn = false }
+        }
         for (run, status) in zip(item.runs, value.array ?? []) where status.integer == DashboardBus.Sent.tombstoned.rawValue {
           tombstoned[item.agent, default: []].append(run.task)
         }
@@ -327,7 +333,8 @@ final class Sender: Service {
     }
     for (agent, tasks) in tombstoned { try await heed(agent, tasks) }
     try await refusals.heed(fenced)
-    if let failure { throw failure }
+    // Where others are served, it is some node's matter, and nobody else waits for that.
+    if let failure, !isServed { throw failure }
   }
 
   /// They were not sent: the next look takes them up.

@@ -23,7 +23,7 @@ final class Stopper: Service {
     // Also what is marked and waits for Redis.
     for run in runs {
       flow.desks.withDesk(run.agent) { desk in
-        desk.unwanted[run.task] = desk.unwanted[run.task] ?? false
+        desk.stopped[run.task] = .now
         desk.marked.removeAll { $0.task == run.task }
       }
     }

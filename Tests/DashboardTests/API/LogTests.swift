@@ -28,7 +28,9 @@ import Testing
       let auuid = try await scene.postOne("web1")
       // Redis knows more: members that were put there by hand.
       scene.script.withLock { $0.projects = ["byhand": ["web0", "web1"], "green": ["web2"]] }
-      for segment in ["web1", "project", "web", "blue", "byhand"] { _ = try await scene.json("/v1/producer/\(segment)/\(auuid)/log") }
+      for segment in ["web1", "project", "web", "blue", "byhand"] {
+        _ = try await scene.json("/v1/producer/\(segment)/\(auuid)/log")
+      }
       for segment in ["web2", "green", "uuid"] {
         let answer = try await scene.get("/v1/producer/\(segment)/\(auuid)/log")
         #expect(answer.status == 404 && answer.code == "unknown_run")

@@ -15,6 +15,11 @@ struct AttemptQueue {
 
   mutating func append(_ id: AttemptID) { ids.append(id) }
 
+  mutating func keep(where isKept: (AttemptID) -> Bool) {
+    ids = ids[head...].filter(isKept)
+    head = 0
+  }
+
   mutating func removeFirst() {
     head += 1
     if head > 256, head * 2 > ids.count {
@@ -151,8 +156,7 @@ extension Worker {
       if !place.records.isEmpty { releaseRecords(place.records) }
     }
     _ = try? journal.append(given.map { .acknowledged($0) })
-    // They were the first to wait.
-    while let id = unsaid.first, attempts[id] == nil, attempts.parked[id] == nil { unsaid.removeFirst() }
+    unsaid.keep { attempts[$0] != nil || attempts.parked[$0] != nil }
     logger.warning(
       "no dashboard has come for the oldest tasks of the plain keys: their ends are not kept for one any more",
       metadata: ["runs": "\(given.count)"])

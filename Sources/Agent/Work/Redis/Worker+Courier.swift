@@ -307,7 +307,7 @@ extension Worker {
     Task {
       let outcome = await control.outcomes(of: [AgentBus.dashboard]).first
       isAskingWhoReads = false
-      goAgain(readByDashboard: isThere(try? outcome?.get()))
+      if isStalled { goAgain(readByDashboard: isThere(try? outcome?.get())) }
     }
   }
 

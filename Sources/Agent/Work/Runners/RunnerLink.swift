@@ -38,7 +38,9 @@ final class RunnerLink {
   }
 
   /// Sends what the socket takes now.
-  func flush() {
+  /// - Returns: whether it took anything.
+  @discardableResult
+  func flush() -> Bool {
     var sent = 0
     while isOpen, sent < outgoing.count {
       let count = outgoing[sent...].withUnsafeBytes {
@@ -50,6 +52,7 @@ final class RunnerLink {
       sent += count
     }
     outgoing.removeFirst(sent)
+    return sent > 0
   }
 
   /// Takes in what has arrived.

@@ -75,8 +75,8 @@ extension Worker {
     engine.at(.now + delay) { [weak self] in
       self?.assumeIsolated { worker in
         guard let link = worker.links[socket], link.identity == identity else { return }
-        link.flush()
-        if link.hasUnsent { worker.flush(link, after: min(delay * 2, .milliseconds(100))) } else { link.flushAfter = nil }
+        let next = link.flush() ? Duration.milliseconds(1) : min(delay * 2, .milliseconds(100))
+        if link.hasUnsent { worker.flush(link, after: next) } else { link.flushAfter = nil }
       }
     }
   }
